@@ -1,0 +1,184 @@
+"""Decoding and resizing of images, and the fingerprint of the files."""
+
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tsme.data.fingerprint import fingerprint
+from tsme.data.images import grey, load_images, open_image
+from tsme.data.records import ImageList
+from tsme.data.regdb import read_trial
+from tsme.errors import UserError
+
+GOOD = "Visible/285/male_back_v_00001_285.bmp"
+
+
+def list_of(root: Path, *paths: str) -> ImageList:
+    return ImageList(root, "visible", paths, np.ones(len(paths), dtype=np.int64))
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_images_come_in_list_order_as_rgb(regdb: Path) -> None:
+    images = read_trial(regdb, 1).train.visible
+    batch = load_images(images, 12, 6)
+    assert batch.shape == (6, 3, 12, 6) and batch.dtype == torch.uint8
+    colours = [[285 % 256, 0, 50], [285 % 256, 100, 50], [3, 0, 50], [3, 100, 50]]
+    assert batch[:4, :, 5, 3].tolist() == colours
+
+
+def test_equal_size_is_kept_and_other_sizes_are_resized_bilinearly(tmp_path: Path) -> None:
+    pixels = noise(16, 8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    same = load_images(list_of(tmp_path, "a.png"), 16, 8)[0]
+    assert np.array_equal(same.permute(1, 2, 0).numpy(), pixels)
+    halved = load_images(list_of(tmp_path, "a.png"), 8, 5)[0]
+    wanted = Image.fromarray(pixels).resize((5, 8), Image.Resampling.BILINEAR)
+    assert np.array_equal(halved.permute(1, 2, 0).numpy(), np.asarray(wanted))
+
+
+def test_no_images(tmp_path: Path) -> None:
+    assert load_images(list_of(tmp_path), 4, 2).shape == (0, 3, 4, 2)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "CMYK"])
+def test_every_8_bit_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tiff"
+    Image.new("RGB", (3, 2), "white").convert(mode).save(path)
+    image = open_image(path)
+    assert image.mode == "RGB" and image.size == (3, 2)
+    assert image.getpixel((2, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "png", "jpg"])
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.9])
+def test_truncated_image_names_the_file(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise(64, 32)).save(path)
+    open_image(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(UserError, match=rf"/a\.{suffix}: cannot be read as an image \(") as caught:
+        open_image(path)
+    assert str(caught.value).count(str(path)) == 1
+
+
+def test_16_bit_image_is_refused_rather_than_clipped(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((4, 4), 4000, dtype=np.uint16)).save(path)
+    with pytest.raises(UserError, match=r"deep\.png: .*more than 8 bits"):
+        open_image(path)
+
+
+def test_first_bad_image_of_a_list_is_named(regdb: Path) -> None:
+    (regdb / "junk.bmp").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"/gone\.bmp: .*No such file"):
+        load_images(list_of(regdb, GOOD, "gone.bmp", "junk.bmp"), 4, 2)
+    with pytest.raises(UserError, match=r"/junk\.bmp: .*unknown format"):
+        load_images(list_of(regdb, GOOD, "junk.bmp", "gone.bmp"), 4, 2)
+
+
+def test_grey_agrees_with_the_definition_and_with_pillow() -> None:
+    pixels = noise(9, 7)
+    images = torch.from_numpy(pixels).permute(2, 0, 1)
+    result = grey(images)
+    assert result.dtype == torch.uint8 and result.shape == images.shape
+    for y, x in np.ndindex(9, 7):
+        red, green, blue = (float(v) for v in pixels[y, x])
+        wanted = round(0.299 * red + 0.587 * green + 0.114 * blue)
+        assert result[:, y, x].tolist() == [wanted] * 3
+    pillow = np.asarray(Image.fromarray(pixels).convert("L")).astype(int)
+    assert np.abs(result[0].numpy().astype(int) - pillow).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_grey_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) -> None:
+    images = torch.rand(2, 5, 3, 4, 2, dtype=torch.float64).to(dtype)
+    before = images.clone()
+    result = grey(images)
+    assert result.dtype == dtype and result.shape == images.shape
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).reshape(3, 1, 1)
+    wanted = (images.double() * weights).sum(2, keepdim=True).expand(2, 5, 3, 4, 2)
+    tolerance = 0.02 if dtype == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(result.double(), wanted, atol=tolerance, rtol=0)
+    result[:, :, 0] = -1
+    assert torch.equal(images, before)
+    assert result[:, :, 1].min() >= 0
+
+
+def test_grey_pictures_stay_the_same() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
+    assert torch.equal(grey(levels), levels)
+
+
+def test_fingerprint_is_of_the_contents_alone(regdb: Path, tmp_path: Path) -> None:
+    first = fingerprint(regdb, [1, 2])
+    assert len(first) == 16 and int(first, 16) >= 0
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(regdb, copy, copy_function=shutil.copyfile)
+    (copy / "Visible/285/unlisted_285.bmp").write_bytes(b"not named by any list")
+    assert fingerprint(copy, [2, 1]) == first
+    assert fingerprint(regdb, [1]) != first != fingerprint(regdb, [2])
+
+
+def test_fingerprint_against_its_definition(regdb: Path) -> None:
+    """Pinned, since fingerprints are kept with results and compared much later."""
+    lists = sorted((regdb / "idx").glob("*_1.txt"))
+    named = {line.split()[0] for path in lists for line in path.read_text().splitlines()}
+    files = sorted({f"idx/{path.name}" for path in lists} | named)
+    assert len(files) == 24
+    digests = [file.encode() + b"\0" + sha256((regdb / file).read_bytes()).digest() for file in files]
+    assert fingerprint(regdb, [1]) == sha256(b"".join(digests)).hexdigest()[:16]
+
+
+def append_byte(root: Path) -> None:
+    with (root / GOOD).open("ab") as stream:
+        stream.write(b"\0")
+
+
+def swap_images(root: Path) -> None:
+    other = root / "Visible/3/male_back_v_00001_3.bmp"
+    mine, theirs = (root / GOOD).read_bytes(), other.read_bytes()
+    (root / GOOD).write_bytes(theirs)
+    other.write_bytes(mine)
+
+
+def swap_lines(root: Path) -> None:
+    path = root / "idx/test_thermal_1.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+
+
+@pytest.mark.parametrize("change", [append_byte, swap_images, swap_lines])
+def test_fingerprint_changes_with_any_content(regdb: Path, change: Callable[[Path], None]) -> None:
+    before = fingerprint(regdb, [1])
+    change(regdb)
+    assert fingerprint(regdb, [1]) != before
+
+
+def test_fingerprint_names_a_missing_image(regdb: Path) -> None:
+    (regdb / GOOD).unlink()
+    with pytest.raises(UserError, match=f"{GOOD}.*is missing"):
+        fingerprint(regdb, [1])
+
+
+def test_fingerprint_names_an_image_that_cannot_be_read(
+    regdb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when an image goes between the check of the lists and its turn to be read."""
+
+    def read_and_lose(root: Path, trial: int) -> object:
+        result = read_trial(root, trial)
+        (root / GOOD).unlink()
+        return result
+
+    monkeypatch.setattr("tsme.data.fingerprint.read_trial", read_and_lose)
+    with pytest.raises(UserError, match=f"/{GOOD}: cannot be read .No such file"):
+        fingerprint(regdb, [1])

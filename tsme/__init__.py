@@ -1,0 +1,1 @@
+"""TSME: two-stage modality enhancement for visible-infrared person re-identification."""

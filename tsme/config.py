@@ -1,0 +1,215 @@
+"""The configuration: frozen, complete, checked before anything runs.
+
+Presets (`tsme.presets`) return a `Config`; `override` is the one way to change single keys, used by
+`--set` on the command line, by job entrypoints and by the sweep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tsme.errors import UserError
+
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Architecture = Literal["resnet10", "resnet18", "resnet34", "resnet50"]
+
+
+class Frozen(BaseModel):
+    """A section of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Image(Frozen):
+    """Size of every image both stages see, in pixels; `padding` is what the random crop shifts by."""
+
+    height: Annotated[int, Field(ge=32, multiple_of=16)] = 288
+    width: Annotated[int, Field(ge=16, multiple_of=16)] = 144
+    padding: Annotated[int, Field(ge=0)] = 10
+
+
+class Backbone(Frozen):
+    """A ResNet trunk: `width` channels after its stem (64 as published).
+
+    `weights` is "none", "imagenet" (torchvision's, width 64 only) or the path of a safetensors file.
+    """
+
+    architecture: Architecture = "resnet50"
+    width: Positive = 64
+    weights: str = "imagenet"
+
+    @model_validator(mode="after")
+    def _imagenet_exists(self) -> Backbone:
+        if self.weights == "imagenet" and (self.width != 64 or self.architecture == "resnet10"):
+            raise ValueError(
+                f"no ImageNet weights exist for {self.architecture} of width {self.width}: "
+                "set weights=none, or a published architecture with width 64"
+            )
+        return self
+
+
+class DsganLoss(Frozen):
+    """Weights of the cycle and identity terms beside the adversarial one."""
+
+    cycle: Weight = 10.0
+    identity: Weight = 5.0
+
+
+class DsganOptimizer(Frozen):
+    """Adam, for the generators and the discriminators alike."""
+
+    lr: Rate = 2e-4
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+
+
+class Dsgan(Frozen):
+    """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half."""
+
+    backbone: Backbone = Backbone()
+    discriminator_width: Positive = 128
+    epochs: Positive = 60
+    batch: Positive = 8
+    replay: Annotated[int, Field(ge=0)] = 50
+    loss: DsganLoss = DsganLoss()
+    optimizer: DsganOptimizer = DsganOptimizer()
+
+
+class ReidLoss(Frozen):
+    """Weights of the ten heads' losses by kind, and of the hetero-centre term within each."""
+
+    hetero_centre: Weight = 0.5
+    margin: Weight = 0.0
+    fused: Weight = 1.0
+    real: Weight = 1.0
+    translated: Weight = 1.0
+
+
+class ReidOptimizer(Frozen):
+    """SGD with Nesterov momentum; the backbones learn at `backbone_factor` times `lr`."""
+
+    lr: Rate = 0.01
+    backbone_factor: Weight = 0.1
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    weight_decay: Weight = 5e-4
+    milestones: tuple[Positive, ...] = (20, 40, 60)
+    decay: Rate = 0.1
+
+
+class Reid(Frozen):
+    """Stage 2. A batch holds `identities` people with `images` images each in either modality."""
+
+    backbone: Backbone = Backbone()
+    embedding: Positive = 512
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    epochs: Positive = 60
+    identities: Annotated[int, Field(ge=2)] = 4
+    images: Positive = 6
+    loss: ReidLoss = ReidLoss()
+    optimizer: ReidOptimizer = ReidOptimizer()
+
+
+class Validation(Frozen):
+    """The part of the training people held out while the configuration is chosen."""
+
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class Sweep(Frozen):
+    """The search: samples, how many at once (none: as many as fit), and when a bad one may stop."""
+
+    concurrent: Positive | None = None
+    grace_epochs: Positive = 5
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class Resources(Frozen):
+    """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
+
+    Without a number of `gpus`, one for each worker where the cluster has any.
+    """
+
+    workers: Positive = 1
+    cpus: Positive = 1
+    gpus: Annotated[float, Field(ge=0)] | None = None
+
+
+class Config(Frozen):
+    """Everything that decides a result, and nothing else than `resources` that does not."""
+
+    dataset: Literal["regdb"] = "regdb"
+    seed: Annotated[int, Field(ge=0)] = 0
+    image: Image = Image()
+    dsgan: Dsgan = Dsgan()
+    reid: Reid = Reid()
+    validation: Validation = Validation()
+    sweep: Sweep = Sweep()
+    resources: Resources = Resources()
+
+    def digest(self, *sections: str, **inputs: object) -> str:
+        """Ten hex digits naming the result of these sections of the configuration and `inputs`."""
+        values = self.model_dump(mode="json")
+        chosen = {section: values[section] for section in sections} | inputs
+        text = json.dumps(chosen, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """`config` with dotted keys replaced, for example {"reid.optimizer.lr": 0.02}.
+
+    Raises UserError naming the key, the value and what is allowed.
+    """
+    tree = config.model_dump()
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        node = tree
+        for depth, section in enumerate(sections):
+            if not isinstance(node.get(section), dict):
+                raise _unknown_key(key, ".".join(sections[:depth]), node)
+            node = node[section]
+        if last not in node:
+            raise _unknown_key(key, ".".join(sections), node)
+        if isinstance(node[last], dict):
+            raise UserError(f"--set {key}: a section, not a value; its keys: {', '.join(node[last])}")
+        node[last] = value
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _bad_value(error, values) from None
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """{"a.b": value} from `a.b=value` texts; values are JSON where they parse, else plain text."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {setting}: expected KEY=VALUE, for example reid.optimizer.lr=0.02")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
+
+
+def _unknown_key(key: str, parent: str, node: Mapping[str, Any]) -> UserError:
+    place = f"under {parent}" if parent else "at the top"
+    return UserError(f"--set {key}: no such key; {place} there are: {', '.join(node)}")
+
+
+def _bad_value(error: ValidationError, values: Mapping[str, Any]) -> UserError:
+    """The first complaint of pydantic, in terms of the key that was set."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    key = next((key for key in values if path == key or path.startswith(key + ".")), None)
+    if key is None:  # a check over a whole section: name the keys set in it
+        key = next((key for key in values if key.startswith(path)), path)
+    message = first["msg"].removeprefix("Value error, ")
+    return UserError(f"--set {key}={values.get(key, first['input'])}: {message}")

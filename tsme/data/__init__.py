@@ -1,0 +1,1 @@
+"""Data sets: lists of images, their pixels, batches, and generated data."""

@@ -1,0 +1,73 @@
+"""Images from files to tensors."""
+
+from __future__ import annotations
+
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from tsme.data.records import ImageList
+from tsme.errors import UserError
+
+# What Pillow's decoders raise on damaged files, by format.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+def open_image(path: Path) -> Image.Image:
+    """The fully decoded RGB image at `path`; raises UserError naming the file and the reason."""
+    try:
+        with Image.open(path) as image:
+            # Pillow would clip these to 255 and hand back a white picture.
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"pixels of more than 8 bits, mode {image.mode}; convert it")
+            return image.convert("RGB")
+    except _DAMAGED as problem:
+        # Some of their texts would repeat the path.
+        unknown = isinstance(problem, UnidentifiedImageError)
+        reason = "unknown format" if unknown else getattr(problem, "strerror", None) or problem
+        raise UserError(f"{path}: cannot be read as an image ({reason}); restore it") from problem
+
+
+def load_images(images: ImageList, height: int, width: int) -> Tensor:
+    """All images in list order as uint8 (n, 3, height, width) RGB, resized bilinearly.
+
+    Raises UserError naming the first file in the list that is missing or damaged.
+    """
+    batch = torch.empty((len(images), 3, height, width), dtype=torch.uint8)
+    rows = batch.numpy()
+
+    def load(row: int) -> None:
+        rows[row] = pixels(open_image(images.root / images.paths[row]), height, width)
+
+    # Decoding releases the interpreter lock, so threads suffice.
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(load, range(len(images))):
+            pass
+    return batch
+
+
+def grey(images: Tensor) -> Tensor:
+    """Luminance (ITU-R BT.601) of RGB images (..., 3, h, w), repeated on the three channels.
+
+    Shape and dtype are kept; integer images are rounded to the nearest value.
+    """
+    assert images.shape[-3] == 3, images.shape
+    red, green, blue = images.unbind(-3)
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    if not images.is_floating_point():
+        luminance = luminance.round()
+    # Copied, so that writing to one channel of the result leaves the others alone.
+    return luminance.to(images.dtype).unsqueeze(-3).expand_as(images).contiguous()
+
+
+def pixels(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """Pixels (3, height, width) of an RGB image, resized bilinearly where its size differs."""
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1)

@@ -1,0 +1,97 @@
+"""What the rest of the code knows of a data set: lists of images of one modality, with identities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsme.errors import UserError
+
+Modality = Literal["visible", "infrared"]
+MODALITIES: tuple[Modality, Modality] = ("visible", "infrared")
+
+
+def other(modality: Modality) -> Modality:
+    """The modality that is not this one."""
+    return "infrared" if modality == "visible" else "visible"
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of one modality, in the order of their list file.
+
+    `paths` are relative to `root`; `identities` (n,) int64 are the people's true numbers, which mean
+    the same in every list and trial.
+    """
+
+    root: Path
+    modality: Modality
+    paths: tuple[str, ...]
+    identities: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def keep(self, identities: Iterable[int]) -> ImageList:
+        """The images of these people only, in unchanged order."""
+        rows = np.flatnonzero(np.isin(self.identities, np.array(sorted(identities), dtype=np.int64)))
+        paths = tuple(self.paths[row] for row in rows)
+        return ImageList(self.root, self.modality, paths, self.identities[rows])
+
+
+@dataclass(frozen=True)
+class Split:
+    """The visible and infrared images of one group of people."""
+
+    visible: ImageList
+    infrared: ImageList
+
+    def __getitem__(self, modality: Modality) -> ImageList:
+        return self.visible if modality == "visible" else self.infrared
+
+    @property
+    def identities(self) -> list[int]:
+        """People seen in both modalities, sorted."""
+        return [int(i) for i in np.intersect1d(self.visible.identities, self.infrared.identities)]
+
+    def keep(self, identities: Iterable[int]) -> Split:
+        """The images of these people only."""
+        chosen = set(identities)
+        return Split(self.visible.keep(chosen), self.infrared.keep(chosen))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One of RegDB's fixed divisions of its people into training and test."""
+
+    number: int
+    train: Split
+    test: Split
+
+
+def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:
+    """Index (n,) of every image's identity in the sorted list `identities`, for cross-entropy."""
+    return np.searchsorted(np.array(identities, dtype=np.int64), images.identities)
+
+
+def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Divide training people into (fit, validation), by a seeded draw over identities.
+
+    `fraction` in (0, 1) of the people, at least two, are held out; at least two are left to fit.
+    Raises UserError with fewer than four people.
+    """
+    people = split.identities
+    if len(people) < 4:
+        raise UserError(
+            f"{split.visible.root}: {len(people)} training people; holding some out for validation "
+            "takes at least 4"
+        )
+    count = min(max(2, round(fraction * len(people))), len(people) - 2)
+    drawn = np.random.default_rng([seed, len(people)]).permutation(people)
+    held = {int(i) for i in drawn[:count]}
+    return split.keep(set(people) - held), split.keep(held)

@@ -1,0 +1,129 @@
+"""From a person to a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tsme.data.synth import scene
+from tsme.data.synth.figure import pose_figure
+from tsme.data.synth.pattern import accent_mask
+from tsme.data.synth.person import Facing, Modality, Person
+from tsme.data.synth.sketch import Points, Pose, Shape
+
+OVERSAMPLE = 2  # drawn so many times larger, then averaged: smooth edges
+OTHER_SIDE = 0.1  # share of frames that show a person's less usual side
+OCCLUDED = 0.1  # share of frames with something in front of the person
+SHADE = {"visible": 0.28, "thermal": 0.1}  # how much rounded parts fade towards their edges
+FOLDS = {"visible": 0.06, "thermal": 0.03}  # uneven cloth
+
+
+def draw_facing(person: Person, rng: np.random.Generator) -> Facing:
+    """The side seen in one frame."""
+    if rng.random() >= OTHER_SIDE:
+        return person.facing
+    return "back" if person.facing == "front" else "front"
+
+
+def render(
+    person: Person,
+    modality: Modality,
+    rng: np.random.Generator,
+    size: tuple[int, int] = (64, 128),
+    *,
+    facing: Facing | None = None,
+) -> Image.Image:
+    """One picture of `person`; `size` is (width, height), `facing` is drawn if not given.
+
+    Thermal pictures are grey, stored as RGB with equal channels, as RegDB's are.
+    """
+    width, height = size
+    pose = _draw_pose(person, rng, width / height, facing or draw_facing(person, rng))
+    shape = (height * OVERSAMPLE, width * OVERSAMPLE)
+    picture = scene.background(rng, modality, shape)
+    if modality == "visible":
+        drift = rng.uniform(-0.1, 0.1)
+        feet = ((pose.x + drift) * shape[0], pose.y * shape[0])
+        scene.shadow(picture, feet, (0.17 * shape[0], 0.025 * shape[0]))
+    _paint(person, pose, modality, picture, rng)
+    if rng.random() < OCCLUDED:
+        scene.occlude(rng, picture, modality)
+    small = picture.reshape(height, OVERSAMPLE, width, OVERSAMPLE, -1).mean(axis=(1, 3))
+    return scene.expose(rng, small, modality)
+
+
+def _draw_pose(person: Person, rng: np.random.Generator, aspect: float, facing: Facing) -> Pose:
+    scale = person.body.height * rng.uniform(0.87, 1.06)
+    return Pose(
+        facing=facing,
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        stride=float(rng.uniform(0.1, 0.5)),
+        swing=float(rng.uniform(0.05, 0.25)),
+        yaw=float(rng.uniform(-0.4, 0.4)),
+        tilt=float(rng.normal(0, 0.025)),
+        scale=float(scale),
+        x=float(aspect * (0.5 + rng.uniform(-0.115, 0.115))),
+        y=float(0.5 + scale / 2 + rng.uniform(-0.04, 0.04)),
+    )
+
+
+def _paint(
+    person: Person,
+    pose: Pose,
+    modality: Modality,
+    picture: scene.Picture,
+    rng: np.random.Generator,
+) -> None:
+    """Paint the figure over `picture`, in place."""
+    look = {part: np.array(tone, dtype=np.float32) for part, tone in person.looks[modality].items()}
+    folds = 1 + FOLDS[modality] * scene.smooth_noise(rng, picture.shape[:2], (24, 12))
+    light = float(rng.uniform(-0.5, 0.5))  # where on a rounded part the light falls
+    for shape in pose_figure(person, pose):
+        _paint_shape(shape, look, picture, folds, SHADE[modality], light)
+
+
+def _paint_shape(
+    shape: Shape,
+    look: dict[str, scene.Picture],
+    picture: scene.Picture,
+    folds: scene.Picture,
+    shade: float,
+    light: float,
+) -> None:
+    height, width = picture.shape[:2]
+    outline = shape.outline * height
+    low = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 1, (width, height))
+    if np.any(high <= low):
+        return
+    inside = _fill(outline - low, (int(high[0] - low[0]), int(high[1] - low[1])))
+    window = (slice(low[1], high[1]), slice(low[0], high[0]))
+    u, v = _garment_grid(shape, low, high, height)
+    tone = np.broadcast_to(look[shape.part], (*u.shape, picture.shape[2]))
+    if shape.pattern is not None:
+        garment_u, garment_v = shape.u_offset + shape.u_scale * u, shape.v_scale * v
+        accent = accent_mask(shape.pattern, garment_u, garment_v)
+        tone = np.where(accent[..., None], look[f"{shape.part}_accent"], tone)
+    rounded = 1 - shade * np.clip(np.abs(u - light) - 0.2, 0, 1.2)
+    tone = tone * (rounded * folds[window])[..., None]
+    picture[window] = np.where(inside[..., None], tone, picture[window])
+
+
+def _fill(outline: Points, size: tuple[int, int]) -> scene.Picture:
+    mask = Image.new("1", size)
+    ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in outline], fill=1)
+    return np.asarray(mask)
+
+
+def _garment_grid(
+    shape: Shape, low: Points, high: Points, height: int
+) -> tuple[scene.Picture, scene.Picture]:
+    """The shape's own u and v for every pixel of the window [low, high)."""
+    top, axis = shape.top * height, (shape.bottom - shape.top) * height
+    length = max(float(np.hypot(axis[0], axis[1])), 1e-6)
+    along = axis / length
+    x = np.arange(low[0], high[0], dtype=np.float32)[None, :] - np.float32(top[0])
+    y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - np.float32(top[1])
+    v = (x * along[0] + y * along[1]) / length
+    u = shape.sign * (x * along[1] - y * along[0]) / max(shape.half_width * height, 1e-6)
+    return u.astype(np.float32), v.astype(np.float32)

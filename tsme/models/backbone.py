@@ -1,0 +1,133 @@
+"""The ResNet trunk all networks stand on, from torchvision's blocks and with its parameter names.
+
+Shapes: B images, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import get_model_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from tsme.config import Architecture, Backbone
+from tsme.errors import UserError
+
+BLOCKS: dict[Architecture, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet10": (BasicBlock, (1, 1, 1, 1)),
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+
+
+class Trunk(nn.Module):
+    """A ResNet (He et al., CVPR 2016) without its classifier; layer4 keeps layer3's resolution.
+
+    `channels` lists the widths of the five maps of `forward`: stem and layer1 to layer4.
+    """
+
+    def __init__(self, architecture: Architecture, width: int) -> None:
+        super().__init__()
+        block, depths = BLOCKS[architecture]
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        planes = [width, 2 * width, 4 * width, 8 * width]
+        outs = [n * block.expansion for n in planes]
+        self.channels = [width, *outs]
+        self.layer1 = residual_stage(block, width, planes[0], depths[0], stride=1)
+        self.layer2 = residual_stage(block, outs[0], planes[1], depths[1], stride=2)
+        self.layer3 = residual_stage(block, outs[1], planes[2], depths[2], stride=2)
+        self.layer4 = residual_stage(block, outs[2], planes[3], depths[3], stride=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def stem(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, width, H/2, W/2)."""
+        return self.relu(self.bn1(self.conv1(x)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) -> the maps of stem and layer1 to layer4, at strides 2, 4, 8, 16, 16."""
+        stem = self.stem(x)
+        one = self.layer1(self.maxpool(stem))
+        two = self.layer2(one)
+        three = self.layer3(two)
+        return stem, one, two, three, self.layer4(three)
+
+
+def residual_stage(
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, depth: int, *, stride: int
+) -> nn.Sequential:
+    """`depth` residual blocks, the first with `stride` and a projection where shapes differ."""
+    outputs = planes * block.expansion
+    downsample = None
+    if stride != 1 or inputs != outputs:
+        downsample = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+        )
+    blocks = [block(inputs, planes, stride, downsample)]
+    blocks += [block(outputs, planes) for _ in range(depth - 1)]
+    return nn.Sequential(*blocks)
+
+
+def build_trunk(config: Backbone) -> Trunk:
+    """A trunk with the weights the configuration asks for.
+
+    Raises UserError if a weights file is missing or does not fit.
+    """
+    trunk = Trunk(config.architecture, config.width)
+    if config.weights == "none":
+        return trunk
+    trunk.load_state_dict(_published_weights(config, trunk))
+    return trunk
+
+
+def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
+    if config.weights == "imagenet":
+        try:
+            state = get_model_weights(config.architecture).DEFAULT.get_state_dict(progress=True)
+        except OSError as error:
+            raise UserError(
+                f"ImageNet weights of {config.architecture} cannot be fetched ({error}): set "
+                "weights to a safetensors file of them, or to none"
+            ) from error
+    else:
+        if not Path(config.weights).is_file():
+            raise UserError(f"{config.weights}: no such weights file (imagenet and none also work)")
+        try:
+            state = load_file(config.weights)
+        except Exception as error:
+            raise UserError(f"{config.weights}: not a safetensors file ({error})") from error
+    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    expected = {name: value.shape for name, value in trunk.state_dict().items()}
+    for name in expected.keys() | state.keys():
+        if name not in state or name not in expected or state[name].shape != expected[name]:
+            raise UserError(
+                f"{config.weights}: does not fit {config.architecture} of width {config.width}, "
+                f"first at {name}"
+            )
+    return state
+
+
+class Normalise(nn.Module):
+    """Pixels in [-1, 1] to the range ImageNet networks were trained on."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        # Not in the state dict: constants, the same in every model file.
+        self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> same shape, zero mean and unit deviation over ImageNet."""
+        return (x * 0.5 + 0.5 - self.mean) / self.std

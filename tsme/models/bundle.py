@@ -1,0 +1,137 @@
+"""One trial's trained model in one safetensors file: network, translators, and what they were made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tsme.config import Backbone, Config
+from tsme.data.records import MODALITIES, Modality
+from tsme.errors import UserError
+from tsme.files import replacing
+from tsme.models.dsgan import Translators
+from tsme.models.reid import TsmeNet
+
+FORMAT = "tsme-1"
+
+
+class Origin(BaseModel):
+    """Where a trial's weights come from; saved in the file's header.
+
+    `train_identities` are the true identities trained on, `fingerprint` names the data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: Config
+    trial: Annotated[int, Field(ge=1)]
+    train_identities: tuple[int, ...]
+    fingerprint: str
+    key: str
+
+
+@dataclass(frozen=True)
+class TrialModel:
+    """A trained network, its frozen translators, and where they come from."""
+
+    origin: Origin
+    network: TsmeNet
+    translators: Translators
+
+
+def save_model(path: Path, model: TrialModel) -> None:
+    """Write the file, whole or not at all."""
+    tensors = _named(model.network, "network") | _named(model.translators, "translators")
+    header = {"format": FORMAT, "origin": model.origin.model_dump_json()}
+    with replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
+
+
+def load_model(path: Path, device: torch.device) -> TrialModel:
+    """Read the file strictly. Raises UserError if it is missing, of another kind, or damaged."""
+    origin, tensors = read_origin(path), _read(path)
+    network = TsmeNet(_untrained(origin.config).reid, len(origin.train_identities))
+    translators = Translators(_untrained(origin.config).dsgan)
+    for name, module in (("network", network), ("translators", translators)):
+        try:
+            module.load_state_dict(_under(tensors, name))
+        except RuntimeError as error:
+            raise UserError(f"{path}: weights do not fit its configuration: {error}") from None
+        module.to(device).eval().requires_grad_(False)
+    return TrialModel(origin, network, translators)
+
+
+def read_origin(path: Path) -> Origin:
+    """The header alone. Raises UserError as `load_model` does."""
+    with _opened(path) as file:
+        header = file.metadata() or {}
+    try:
+        return Origin.model_validate_json(header["origin"])
+    except (KeyError, ValidationError) as error:
+        raise UserError(f"{path}: not a TSME trial model ({FORMAT}): {error}") from None
+
+
+def save_translators(
+    path: Path, translators: Translators, translations: Mapping[Modality, Tensor]
+) -> None:
+    """Write stage 1's result: the translators, and the training images' translations by modality."""
+    tensors = _named(translators, "translators") | {f"images.{k}": v for k, v in translations.items()}
+    with replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
+
+
+def load_translators(
+    path: Path, config: Config, device: torch.device
+) -> tuple[Translators, dict[Modality, Tensor]]:
+    """Read what `save_translators` wrote: frozen translators and translations by modality."""
+    tensors = _read(path)
+    translators = Translators(_untrained(config).dsgan)
+    translators.load_state_dict(_under(tensors, "translators"))
+    translations = {modality: tensors[f"images.{modality}"] for modality in MODALITIES}
+    return translators.to(device).eval().requires_grad_(False), translations
+
+
+def _untrained(config: Config) -> Config:
+    """The configuration with nothing to fetch for weights that are about to be replaced."""
+
+    def bare(backbone: Backbone) -> Backbone:
+        return backbone.model_copy(update={"weights": "none"})
+
+    dsgan = config.dsgan.model_copy(update={"backbone": bare(config.dsgan.backbone)})
+    reid = config.reid.model_copy(update={"backbone": bare(config.reid.backbone)})
+    return config.model_copy(update={"dsgan": dsgan, "reid": reid})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file to read from; UserError if it is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file, or damaged ({error})") from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+
+
+def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

@@ -1,0 +1,134 @@
+"""DSGAN's networks: a generator with deep skip connections and a patch discriminator.
+
+Liu et al., TCSVT 2022, section III-A; the discriminator is PatchGAN (Isola et al., CVPR 2017).
+Images are (B, 3, H, W) in [-1, 1], H and W multiples of 16.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+from tsme.config import Dsgan
+from tsme.models.backbone import Normalise, build_trunk, residual_stage
+
+
+class Upsample(nn.Sequential):
+    """(B, C, h, w) -> (B, D, 2h, 2w) by transposed convolution and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU(inplace=True)
+        )
+
+
+class Generator(nn.Module):
+    """ResNet encoder and a decoder that adds the encoder's map back at each of four resolutions."""
+
+    def __init__(self, config: Dsgan) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.encoder = build_trunk(config.backbone)
+        stem, one, two, three, four = self.encoder.channels
+        self.decode4 = _decoder_stage(four, three)
+        self.decode3 = _decoder_stage(three, two)
+        self.up3 = Upsample(two, two)
+        self.decode2 = _decoder_stage(two, one)
+        self.up2 = Upsample(one, one)
+        self.decode1 = _decoder_stage(one, one // 2)
+        self.up1 = Upsample(one // 2, stem)
+        self.to_image = nn.ConvTranspose2d(stem, 3, 4, stride=2, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) of one modality -> the same shape and range in the other."""
+        stem, one, two, three, four = self.encoder(self.normalise(image))
+        x = self.decode4(four) + three  # stride 16
+        x = self.up3(self.decode3(x)) + two  # stride 8
+        x = self.up2(self.decode2(x)) + one  # stride 4
+        x = self.up1(self.decode1(x)) + stem  # stride 2
+        return self.to_image(x).tanh()
+
+
+def _decoder_stage(inputs: int, outputs: int) -> nn.Sequential:
+    return residual_stage(Bottleneck, inputs, outputs // Bottleneck.expansion, depth=2, stride=1)
+
+
+class Discriminator(nn.Sequential):
+    """Four stride-2 convolutions and one to a map of patch scores: (B, 3, H, W) -> (B, 1, h, w)."""
+
+    def __init__(self, width: int) -> None:
+        widths = [width, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for index, (inputs, outputs) in enumerate(zip([3, *widths], widths, strict=False)):
+            layers.append(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1))
+            if index > 0:
+                layers.append(nn.InstanceNorm2d(outputs))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        layers.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
+        super().__init__(*layers)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+
+
+class Translations(NamedTuple):
+    """What a generator step looks at: every image once translated, there and back, and kept."""
+
+    fake_infrared: Tensor
+    fake_visible: Tensor
+    cycled_visible: Tensor
+    cycled_infrared: Tensor
+    same_infrared: Tensor
+    same_visible: Tensor
+
+
+class Translators(nn.Module):
+    """Both generators: grey visible to infrared, and back."""
+
+    def __init__(self, config: Dsgan) -> None:
+        super().__init__()
+        self.to_infrared = Generator(config)
+        self.to_visible = Generator(config)
+
+    def forward(self, visible: Tensor, infrared: Tensor) -> Translations:
+        """All six translations of a training step, in one call so that DDP sees one forward."""
+        fake_infrared, fake_visible = self.to_infrared(visible), self.to_visible(infrared)
+        return Translations(
+            fake_infrared,
+            fake_visible,
+            self.to_visible(fake_infrared),
+            self.to_infrared(fake_visible),
+            self.to_infrared(infrared),
+            self.to_visible(visible),
+        )
+
+
+class Scores(NamedTuple):
+    """Patch scores of a discriminator step."""
+
+    real_visible: Tensor
+    fake_visible: Tensor
+    real_infrared: Tensor
+    fake_infrared: Tensor
+
+
+class Discriminators(nn.Module):
+    """One discriminator for grey visible images, one for infrared ones."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.visible = Discriminator(width)
+        self.infrared = Discriminator(width)
+
+    def forward(
+        self, visible: Tensor, fake_visible: Tensor, infrared: Tensor, fake_infrared: Tensor
+    ) -> Scores:
+        """Scores of real and generated images, in one call so that DDP sees one forward."""
+        return Scores(
+            self.visible(visible),
+            self.visible(fake_visible),
+            self.infrared(infrared),
+            self.infrared(fake_infrared),
+        )

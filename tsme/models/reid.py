@@ -1,0 +1,154 @@
+"""The four-stream network with PwIF and IAI (Liu et al., TCSVT 2022, section III-B and III-C).
+
+Shapes: B images of one modality, C channels of layer4, E embedding, K identities, P stripes.
+Images are (B, 3, H, W) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tsme.config import Reid
+from tsme.data.records import Modality
+from tsme.models.backbone import Normalise, Trunk, build_trunk
+
+FUSED_STRIPES = 6
+SINGLE_STRIPES = 2
+
+
+def gate(x: Tensor) -> Tensor:
+    """Channel gate without parameters: sigmoid(average pool + max pool) * x, for (B, C, h, w)."""
+    return torch.sigmoid(x.mean((2, 3), keepdim=True) + x.amax((2, 3), keepdim=True)) * x
+
+
+class Stream(nn.Module):
+    """A trunk whose layer3 and layer4 outputs are gated: (B, 3, H, W) -> (B, C, H/16, W/16)."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.trunk = trunk
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map of layer4, gated."""
+        trunk = self.trunk
+        x = trunk.layer1(trunk.maxpool(trunk.stem(self.normalise(image))))
+        x = gate(trunk.layer3(trunk.layer2(x)))
+        return gate(trunk.layer4(x))
+
+
+class Head(nn.Module):
+    """Embedding and classifier of one stripe: (B, C) -> (B, E), (B, K)."""
+
+    def __init__(self, inputs: int, embedding: int, identities: int, dropout: float) -> None:
+        super().__init__()
+        project = nn.Linear(inputs, embedding)
+        nn.init.kaiming_normal_(project.weight, mode="fan_out")
+        nn.init.zeros_(project.bias)
+        self.embed = nn.Sequential(project, nn.BatchNorm1d(embedding), nn.LeakyReLU(0.1))
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(embedding, identities)
+        nn.init.normal_(self.classify.weight, std=0.001)
+        nn.init.zeros_(self.classify.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding and its identity logits."""
+        embedding = self.embed(x)
+        return embedding, self.classify(self.dropout(embedding))
+
+
+class HeadOutputs(NamedTuple):
+    """Embeddings (B_visible + B_infrared, E) and logits (..., K) of each head of one kind.
+
+    Visible images stand first, then infrared ones.
+    """
+
+    embeddings: list[Tensor]
+    logits: list[Tensor]
+
+
+class NetworkOutputs(NamedTuple):
+    """The outputs of the ten heads: six of PwIF, two real and two translated ones of IAI."""
+
+    fused: HeadOutputs
+    real: HeadOutputs
+    translated: HeadOutputs
+
+
+def stripes(x: Tensor, count: int) -> Tensor:
+    """Average of each of `count` horizontal stripes: (B, C, h, w) -> (count, B, C)."""
+    pooled = F.adaptive_avg_pool2d(x, (count, 1))  # (B, C, count, 1)
+    return pooled.squeeze(3).permute(2, 0, 1)
+
+
+def fuse(real: Tensor, translated: Tensor) -> Tensor:
+    """PwIF: the mean of an image's map and its translation's map."""
+    return (real + translated) / 2
+
+
+class TsmeNet(nn.Module):
+    """Four unshared streams and ten heads, each head shared by both modalities."""
+
+    def __init__(self, config: Reid, identities: int) -> None:
+        super().__init__()
+        # All four start from the same weights, as they do from ImageNet's: what the streams of the
+        # two modalities share at the start is what the shared heads can align.
+        first = build_trunk(config.backbone)
+        trunks = [Trunk(config.backbone.architecture, config.backbone.width) for _ in range(4)]
+        for trunk in trunks:
+            trunk.load_state_dict(first.state_dict())
+        self.streams = nn.ModuleDict(
+            {
+                "visible": nn.ModuleList(Stream(trunk) for trunk in trunks[:2]),
+                "infrared": nn.ModuleList(Stream(trunk) for trunk in trunks[2:]),
+            }
+        )
+
+        def heads(count: int) -> nn.ModuleList:
+            shape = (first.channels[-1], config.embedding, identities, config.dropout)
+            return nn.ModuleList(Head(*shape) for _ in range(count))
+
+        self.fused_heads = heads(FUSED_STRIPES)
+        self.real_heads = heads(SINGLE_STRIPES)
+        self.translated_heads = heads(SINGLE_STRIPES)
+
+    def maps(self, image: Tensor, translation: Tensor, modality: Modality) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) of an image and of its translation, each from its own stream."""
+        real, translated = cast(nn.ModuleList, self.streams[modality])
+        return real(image), translated(translation)
+
+    def forward(
+        self,
+        visible: Tensor,
+        visible_translated: Tensor,
+        infrared: Tensor,
+        infrared_translated: Tensor,
+    ) -> NetworkOutputs:
+        """Outputs of all heads for a training batch of both modalities."""
+        visible_maps = self.maps(visible, visible_translated, "visible")
+        infrared_maps = self.maps(infrared, infrared_translated, "infrared")
+        fused = torch.cat([fuse(*visible_maps), fuse(*infrared_maps)])
+        real = torch.cat([visible_maps[0], infrared_maps[0]])
+        translated = torch.cat([visible_maps[1], infrared_maps[1]])
+        return NetworkOutputs(
+            _apply(self.fused_heads, fused),
+            _apply(self.real_heads, real),
+            _apply(self.translated_heads, translated),
+        )
+
+    def describe(self, image: Tensor, translation: Tensor, modality: Modality) -> Tensor:
+        """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side."""
+        pieces = stripes(fuse(*self.maps(image, translation, modality)), FUSED_STRIPES)
+        heads = cast(Iterable[Head], self.fused_heads)
+        embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
+        return torch.cat([F.normalize(e) for e in embeddings], dim=1)
+
+
+def _apply(heads: nn.ModuleList, maps: Tensor) -> HeadOutputs:
+    pairs = [head(x) for head, x in zip(heads, stripes(maps, len(heads)), strict=True)]
+    return HeadOutputs([pair[0] for pair in pairs], [pair[1] for pair in pairs])

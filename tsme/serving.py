@@ -1,0 +1,67 @@
+"""The registered model as MLflow loads it: trained trials in one folder, images in, descriptors out.
+
+MLflow finds `_load_pyfunc` by the name of this module, which itself needs nothing of MLflow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tsme.data.images import pixels
+from tsme.data.records import MODALITIES
+from tsme.errors import UserError
+from tsme.evaluation.features import extract
+from tsme.models.bundle import TrialModel, load_model
+from tsme.models.translate import translate
+
+
+def model_files(folder: Path) -> dict[int, Path]:
+    """The weights of each trial in a folder, by trial; UserError if there are none."""
+    files = {
+        int(path.stem.removeprefix("trial")): path for path in folder.glob("trial[0-9][0-9].safetensors")
+    }
+    if not files:
+        raise UserError(f"{folder}: holds no trialNN.safetensors")
+    return dict(sorted(files.items()))
+
+
+class Describer:
+    """Describes images with the weights of one trial; each is loaded when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = model_files(folder)
+        self.models: dict[int, TrialModel] = {}
+
+    def predict(
+        self, model_input: NDArray[np.uint8], params: dict[str, Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Descriptors (n, d) of RGB images (n, height, width, 3), any size, all of one modality.
+
+        `params`: "modality" is visible or infrared, "trial" which weights (the first by default, 0).
+        """
+        chosen = params or {}
+        modality = chosen.get("modality", "visible")
+        if modality not in MODALITIES:
+            raise UserError(f"modality {modality}: expected one of {', '.join(MODALITIES)}")
+        trial = int(chosen.get("trial", 0)) or next(iter(self.files))
+        if trial not in self.files:
+            raise UserError(f"trial {trial}: this version holds {', '.join(map(str, self.files))}")
+        device = torch.device("cpu")
+        if trial not in self.models:
+            self.models[trial] = load_model(self.files[trial], device)
+        model = self.models[trial]
+        size = model.origin.config.image
+        resized = [pixels(Image.fromarray(image), size.height, size.width) for image in model_input]
+        images = torch.from_numpy(np.stack(resized))
+        translations = translate(model.translators, images, modality, device)
+        return extract(model.network, images, translations, modality, device).numpy()
+
+
+def _load_pyfunc(path: str) -> Describer:
+    return Describer(Path(path))

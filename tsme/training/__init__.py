@@ -1,0 +1,1 @@
+"""Training: one loop, a task for each stage, and the chain of both."""

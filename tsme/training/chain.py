@@ -1,0 +1,162 @@
+"""Both stages of one trial, one after the other, as a single stream of epochs.
+
+Stage 1's result and the trained model are files named by a digest of all they depend on, so a stage
+whose file exists is never run again, in whatever run it is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor
+
+from tsme.config import Config
+from tsme.data.images import grey
+from tsme.data.records import Modality, Split
+from tsme.evaluation.trials import (
+    load_split,
+    measure_split,
+    translate_split,
+    validation_metrics,
+)
+from tsme.models.bundle import (
+    Origin,
+    TrialModel,
+    load_translators,
+    save_model,
+    save_translators,
+)
+from tsme.models.dsgan import Translators
+from tsme.models.reid import TsmeNet
+from tsme.training.dsgan import DsganTask
+from tsme.training.loop import EpochResult, Stage, fit
+from tsme.training.reid import Pixels, ReidTask
+from tsme.training.worker import Worker, bare
+
+STAGES: tuple[Stage, ...] = ("dsgan", "reid")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What one trial's training depends on.
+
+    `train` are the people learnt from; `validation`, while the configuration is being chosen, others
+    held out of the same training list. `products` is the folder of finished stages.
+    """
+
+    config: Config
+    trial: int
+    train: Split
+    validation: Split | None
+    fingerprint: str
+    products: Path
+    stages: tuple[Stage, ...] = STAGES
+
+    @property
+    def dsgan_key(self) -> str:
+        """Name of stage 1's result."""
+        return self.config.digest(
+            "dataset", "seed", "image", "dsgan",
+            trial=self.trial, data=self.fingerprint, people=self.train.identities,
+            workers=self.config.resources.workers,
+        )  # fmt: skip
+
+    @property
+    def key(self) -> str:
+        """Name of the trained model: of all that it depends on."""
+        validation = [] if self.validation is None else self.validation.identities
+        return self.config.digest("reid", stage1=self.dsgan_key, validation=validation)
+
+    @property
+    def translators_file(self) -> Path:
+        """Where stage 1's result lies."""
+        return self.products / f"translators-{self.dsgan_key}.safetensors"
+
+    @property
+    def model_file(self) -> Path:
+        """Where the trained model lies."""
+        return self.products / f"model-trial{self.trial:02d}-{self.key}.safetensors"
+
+    @property
+    def done(self) -> bool:
+        """Whether the last stage asked for has left its result."""
+        return (self.model_file if "reid" in self.stages else self.translators_file).is_file()
+
+
+def run_chain(
+    chain: Chain, worker: Worker, checkpoint: dict[str, Any] | None = None
+) -> Iterator[EpochResult]:
+    """Train what is not there yet, continuing from an `EpochResult.checkpoint` if one is given.
+
+    An epoch's result is yielded before the stage's file is written, so that whoever interrupts the
+    stream (a stopped sweep sample) leaves no unfinished result.
+    """
+    images = load_split(chain.config, chain.train)
+    if not chain.translators_file.is_file():
+        yield from _dsgan(chain, images, worker, checkpoint)
+    worker.wait()  # for the leading worker's file
+    if "reid" in chain.stages and not chain.model_file.is_file():
+        yield from _reid(chain, images, worker, checkpoint)
+    worker.wait()
+
+
+def _resume(task: DsganTask | ReidTask, checkpoint: dict[str, Any] | None) -> int:
+    """Epochs already done by this stage, after taking back its state."""
+    if checkpoint is None or checkpoint["stage"] != task.stage:
+        return 0
+    task.load_state(checkpoint["task"])
+    return int(checkpoint["epoch"])
+
+
+def _dsgan(
+    chain: Chain,
+    images: dict[Modality, Tensor],
+    worker: Worker,
+    checkpoint: dict[str, Any] | None,
+) -> Iterator[EpochResult]:
+    task = DsganTask(chain.config, grey(images["visible"]), images["infrared"], worker)
+    yield from fit(task, worker, done=_resume(task, checkpoint))
+    translators = task.translators_for_use()
+    if worker.leads:
+        translations = translate_split(translators, images, worker.device)
+        save_translators(chain.translators_file, translators, translations)
+
+
+def _reid(
+    chain: Chain,
+    images: dict[Modality, Tensor],
+    worker: Worker,
+    checkpoint: dict[str, Any] | None,
+) -> Iterator[EpochResult]:
+    translators, translations = load_translators(chain.translators_file, chain.config, worker.device)
+    validate = None
+    if chain.validation is not None and worker.leads:
+        validate = _Validation(chain.config, chain.validation, translators, worker)
+    task = ReidTask(chain.config, chain.train, Pixels(images, translations), worker, validate)
+    yield from fit(task, worker, done=_resume(task, checkpoint))
+    if worker.leads and chain.validation is None:  # a validated model is measured, not kept
+        network = cast(TsmeNet, bare(task.network))
+        origin = Origin(
+            config=chain.config,
+            trial=chain.trial,
+            train_identities=tuple(chain.train.identities),
+            fingerprint=chain.fingerprint,
+            key=chain.key,
+        )
+        save_model(chain.model_file, TrialModel(origin, network, translators))
+
+
+class _Validation:
+    """Measures a network on held-out people, whose images are loaded and translated once."""
+
+    def __init__(self, config: Config, split: Split, translators: Translators, worker: Worker) -> None:
+        self.split, self.device = split, worker.device
+        self.images = load_split(config, split)
+        self.translations = translate_split(translators, self.images, worker.device)
+
+    def __call__(self, network: TsmeNet) -> dict[str, float]:
+        metrics = measure_split(network, self.images, self.translations, self.split, self.device)
+        return validation_metrics(metrics)

@@ -1,0 +1,167 @@
+"""Stage 1: train DSGAN's translators on unpaired grey visible and infrared images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
+
+from tsme.config import Config
+from tsme.data.augment import Augmentation, to_pixels, to_range
+from tsme.data.sampler import Pair, unpaired_epoch
+from tsme.losses import discriminator_loss, generator_losses
+from tsme.models.dsgan import Discriminators, Translators
+from tsme.seeding import derive, generator
+from tsme.training.loop import Stage
+from tsme.training.replay import ReplayPool
+from tsme.training.worker import Worker, bare
+
+PREVIEW_ROWS = 4
+
+
+class DsganTask:
+    """The translators of one trial. `visible` (grey) and `infrared` are uint8 (n, 3, H, W)."""
+
+    stage: Stage = "dsgan"
+
+    def __init__(self, config: Config, visible: Tensor, infrared: Tensor, worker: Worker) -> None:
+        settings = config.dsgan
+        self.settings, self.worker = settings, worker
+        self.epochs, self.seed = settings.epochs, config.seed
+        self.visible, self.infrared = visible, infrared
+        torch.manual_seed(derive(config.seed, "dsgan weights"))
+        self.translators = worker.wrap(Translators(settings))
+        self.discriminators = worker.wrap(Discriminators(settings.discriminator_width))
+        betas = (settings.optimizer.beta1, settings.optimizer.beta2)
+        self.optimizers = [
+            Adam(network.parameters(), lr=settings.optimizer.lr, betas=betas)
+            for network in (self.translators, self.discriminators)
+        ]
+        self.schedules = [LambdaLR(optimizer, self._lr_factor) for optimizer in self.optimizers]
+        self.pools = [ReplayPool(settings.replay), ReplayPool(settings.replay)]
+        self.random = generator(config.seed, "dsgan")
+
+    def _lr_factor(self, epochs_done: int) -> float:
+        """1 for the first half of the epochs, then linearly towards 0 after the last."""
+        half = self.epochs // 2
+        return 1.0 - max(0, epochs_done - half) / (self.epochs - half + 1)
+
+    def step_batches(self, epoch: int) -> Iterator[Pair]:
+        """Rows of unpaired images; also starts the epoch's own random stream."""
+        self.random = generator(self.seed, "dsgan", epoch, self.worker.rank)
+        return unpaired_epoch(
+            len(self.visible),
+            len(self.infrared),
+            batch=self.settings.batch,
+            seed=self.seed,
+            epoch=epoch,
+            rank=self.worker.rank,
+            world_size=self.worker.world_size,
+        )
+
+    def _load(self, images: Tensor, rows: Any) -> Tensor:
+        """Some of the images (B, 3, H, W) in [-1, 1], mirrored at random."""
+        mirrored = Augmentation.draw(len(rows), 0, self.random)
+        return to_range(mirrored.apply(images[torch.from_numpy(rows)])).to(self.worker.device)
+
+    def step(self, batch: Pair) -> dict[str, Tensor]:
+        """Freeze the discriminators, step the generators; unfreeze, step the discriminators."""
+        visible, infrared = self._load(self.visible, batch[0]), self._load(self.infrared, batch[1])
+        judges = cast(Discriminators, bare(self.discriminators))
+        translate, judge = self.optimizers
+
+        self.discriminators.requires_grad_(False)
+        translations = self.translators(visible, infrared)
+        terms = generator_losses(
+            translations,
+            visible,
+            infrared,
+            judges.visible(translations.fake_visible),
+            judges.infrared(translations.fake_infrared),
+            self.settings.loss,
+        )
+        translate.zero_grad()
+        terms["total"].backward()
+        translate.step()
+
+        self.discriminators.requires_grad_(True)
+        fakes = [translations.fake_visible, translations.fake_infrared]
+        seen = [pool.exchange(f, self.random) for pool, f in zip(self.pools, fakes, strict=True)]
+        loss = discriminator_loss(self.discriminators(visible, seen[0], infrared, seen[1]))
+        judge.zero_grad()
+        loss.backward()
+        judge.step()
+        return {name: term.detach() for name, term in terms.items()} | {"discriminator": loss.detach()}
+
+    def end_epoch(self) -> dict[str, float]:
+        """Lower the learning rates."""
+        lr = float(self.schedules[0].get_last_lr()[0])
+        for schedule in self.schedules:
+            schedule.step()
+        return {"lr": lr}
+
+    @torch.no_grad()
+    def preview(self) -> Tensor:
+        """A picture (3, 2 rows, 3 columns of images): input, translation, and back, for each modality."""
+        networks = cast(Translators, bare(self.translators)).eval()
+        count = min(PREVIEW_ROWS, len(self.visible), len(self.infrared))
+        columns: list[Tensor] = []
+        for images, there, back in (
+            (self.visible, networks.to_infrared, networks.to_visible),
+            (self.infrared, networks.to_visible, networks.to_infrared),
+        ):
+            rows = torch.linspace(0, len(images) - 1, count).long()
+            image = to_range(images[rows]).to(self.worker.device)
+            fake = there(image)
+            columns += [image, fake, back(fake)]
+        networks.train()
+        return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
+
+    @torch.no_grad()
+    def translators_for_use(self) -> Translators:
+        """The translators in evaluation mode, batch-norm statistics measured on what they will meet.
+
+        In training a generator also sees generated images and those of its own target modality; with
+        the running statistics of that mixture it would translate real images worse. So one pass over
+        the training images of its source modality replaces them.
+        """
+        networks = cast(Translators, bare(self.translators))
+        for images, network in (
+            (self.visible, networks.to_infrared),
+            (self.infrared, networks.to_visible),
+        ):
+            norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+            momenta = [norm.momentum for norm in norms]
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # a plain average over the batches
+            for chunk in images.split(64):
+                network(to_range(chunk).to(self.worker.device))
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+        return networks.eval().requires_grad_(False)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, optimisers, schedules and pools."""
+        return {
+            "translators": bare(self.translators).state_dict(),
+            "discriminators": bare(self.discriminators).state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+            "pools": [pool.images for pool in self.pools],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+        bare(self.translators).load_state_dict(state["translators"])
+        bare(self.discriminators).load_state_dict(state["discriminators"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        for schedule, values in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(values)
+        for pool, images in zip(self.pools, state["pools"], strict=True):
+            pool.images = [image.to(self.worker.device) for image in images]

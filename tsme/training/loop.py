@@ -1,0 +1,106 @@
+"""The one training loop: a generator that yields each epoch's result; callers decide what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from tsme.seeding import derive
+from tsme.training.worker import Worker
+
+Stage = Literal["dsgan", "reid"]
+
+
+class Diverged(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+class Task(Protocol):
+    """What the loop trains: a stage's networks, batches and optimisers."""
+
+    stage: Stage
+    epochs: int
+    seed: int
+
+    def step_batches(self, epoch: int) -> Iterator[Any]:
+        """This worker's batches of one epoch (1-based)."""
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """One optimisation step; returns its loss terms by name, detached."""
+
+    def end_epoch(self) -> dict[str, float]:
+        """Move schedules on; returns measurements of the epoch's networks by name."""
+
+    def preview(self) -> Tensor | None:
+        """A picture (3, H, W) uint8 of what the stage has learnt, if it draws one."""
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on after this epoch: tensors and plain values."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch of one stage: mean loss terms over its steps, measurements, and what to resume from."""
+
+    stage: Stage
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    metrics: dict[str, float]
+    seconds: float
+    preview: Tensor | None = None
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+
+
+def fit(task: Task, worker: Worker, *, done: int = 0) -> Iterator[EpochResult]:
+    """Train from epoch `done` + 1 to the task's last.
+
+    Raises Diverged naming the term and the epoch if a loss stops being finite; nothing is yielded for
+    that epoch, so the checkpoint of the one before stays the latest.
+    """
+    for epoch in range(done + 1, task.epochs + 1):
+        began = time.perf_counter()
+        # Dropout and its like draw from the process's own generator: give it to this epoch.
+        torch.manual_seed(derive(task.seed, task.stage, epoch, worker.rank))
+        losses = _mean_losses(task, worker, epoch)
+        metrics = task.end_epoch()
+        yield EpochResult(
+            stage=task.stage,
+            epoch=epoch,
+            epochs=task.epochs,
+            losses=losses,
+            metrics=metrics,
+            seconds=time.perf_counter() - began,
+            preview=task.preview(),
+            checkpoint={"stage": task.stage, "epoch": epoch, "task": task.state()},
+        )
+
+
+def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:
+    """Run an epoch's steps; the sums stay on the device until its end."""
+    sums: Tensor | None = None
+    names: list[str] = []
+    steps = 0
+    for batch in task.step_batches(epoch):
+        terms = task.step(batch)
+        names = list(terms)
+        values = torch.stack(list(terms.values()))
+        sums = values if sums is None else sums + values
+        steps += 1
+    assert sums is not None, "an epoch has at least one step"
+    means = dict(zip(names, worker.mean(sums / steps).tolist(), strict=True))
+    for name, value in means.items():
+        if not torch.isfinite(torch.tensor(value)):
+            raise Diverged(
+                f"{task.stage}: the loss {name} is {value} in epoch {epoch}; lower the learning rate "
+                f"({task.stage}.optimizer.lr)"
+            )
+    return means

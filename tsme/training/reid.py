@@ -1,0 +1,147 @@
+"""Stage 2: train the four-stream network on images and their stored translations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import SGD
+from torch.optim.lr_scheduler import MultiStepLR
+
+from tsme.config import Config
+from tsme.data.augment import Augmentation, to_range
+from tsme.data.records import Modality, Split, class_labels
+from tsme.data.sampler import IdentitySampler, Pair
+from tsme.losses import reid_losses
+from tsme.models.reid import TsmeNet
+from tsme.seeding import derive, generator
+from tsme.training.loop import Stage
+from tsme.training.worker import Worker, bare
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Images of a split and their translations, by modality: uint8 (n, 3, H, W) each."""
+
+    images: dict[Modality, Tensor]
+    translations: dict[Modality, Tensor]
+
+
+class ReidTask:
+    """The re-identification network of one trial.
+
+    `validate`, where given, measures a network on held-out people; it runs on the leading worker.
+    """
+
+    stage: Stage = "reid"
+
+    def __init__(
+        self,
+        config: Config,
+        split: Split,
+        pixels: Pixels,
+        worker: Worker,
+        validate: Callable[[TsmeNet], dict[str, float]] | None = None,
+    ) -> None:
+        settings = config.reid
+        self.settings, self.worker, self.validate = settings, worker, validate
+        self.padding = config.image.padding
+        self.epochs, self.seed = settings.epochs, config.seed
+        self.pixels = pixels
+        people = split.identities
+        self.labels: dict[Modality, NDArray[Any]] = {
+            "visible": class_labels(split.visible, people),
+            "infrared": class_labels(split.infrared, people),
+        }
+        self.sampler = IdentitySampler(
+            self.labels["visible"],
+            self.labels["infrared"],
+            identities=settings.identities,
+            images=settings.images,
+            seed=config.seed,
+            rank=worker.rank,
+            world_size=worker.world_size,
+        )
+        torch.manual_seed(derive(config.seed, "reid weights"))
+        self.network = worker.wrap(TsmeNet(settings, len(people)))
+        self.optimizer = build_optimizer(cast(TsmeNet, bare(self.network)), config)
+        self.schedule = MultiStepLR(
+            self.optimizer, list(settings.optimizer.milestones), settings.optimizer.decay
+        )
+        self.random = generator(config.seed, "reid")
+
+    def step_batches(self, epoch: int) -> Iterator[Pair]:
+        """Rows of identity batches; also starts the epoch's own random stream."""
+        self.random = generator(self.seed, "reid", epoch, self.worker.rank)
+        return self.sampler.epoch(epoch)
+
+    def _load(self, modality: Modality, rows: NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Images and translations (B, 3, H, W), cropped and mirrored alike, and labels (B,)."""
+        where = torch.from_numpy(rows)
+        augmentation = Augmentation.draw(len(rows), self.padding, self.random)
+        image, translation = (
+            to_range(augmentation.apply(source[modality][where])).to(self.worker.device)
+            for source in (self.pixels.images, self.pixels.translations)
+        )
+        labels = torch.from_numpy(self.labels[modality][rows]).to(self.worker.device)
+        return image, translation, labels
+
+    def step(self, batch: Pair) -> dict[str, Tensor]:
+        """One step of SGD on both modalities' images."""
+        visible, visible_translated, visible_labels = self._load("visible", batch[0])
+        infrared, infrared_translated, infrared_labels = self._load("infrared", batch[1])
+        outputs = self.network(visible, visible_translated, infrared, infrared_translated)
+        terms = reid_losses(outputs, visible_labels, infrared_labels, self.settings.loss)
+        self.optimizer.zero_grad()
+        terms["total"].backward()
+        self.optimizer.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def end_epoch(self) -> dict[str, float]:
+        """Lower the learning rate at its milestones; measure the held-out people, if any."""
+        metrics = {"lr": float(self.schedule.get_last_lr()[-1])}
+        self.schedule.step()
+        if self.validate is not None and self.worker.leads:
+            metrics |= self.validate(cast(TsmeNet, bare(self.network)))
+        self.worker.wait()
+        return metrics
+
+    def preview(self) -> None:
+        """This stage draws nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Weights, optimiser and schedule."""
+        return {
+            "network": bare(self.network).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+        bare(self.network).load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def build_optimizer(network: TsmeNet, config: Config) -> SGD:
+    """SGD with two groups: the streams at `backbone_factor` x lr, the heads at lr."""
+    settings = config.reid.optimizer
+    streams = list(network.streams.parameters())
+    known = {id(parameter) for parameter in streams}
+    heads = [p for p in network.parameters() if id(p) not in known]
+    groups: list[dict[str, Any]] = [
+        {"params": streams, "lr": settings.lr * settings.backbone_factor},
+        {"params": heads},
+    ]
+    return SGD(
+        groups,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=True,
+    )

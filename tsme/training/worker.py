@@ -1,0 +1,47 @@
+"""Where one training process runs: its rank, its device, and how networks are wrapped there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `world_size` processes that train together; alone by default."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the worker that writes files and validates."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network on this worker's device, averaging gradients where there are several."""
+        network = network.to(self.device)
+        if self.world_size == 1:
+            return network
+        return DistributedDataParallel(network)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average over all workers."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values / self.world_size
+
+    def wait(self) -> None:
+        """Until all workers are here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The network itself, without the wrapper of several workers."""
+    return network.module if isinstance(network, DistributedDataParallel) else network

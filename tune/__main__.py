@@ -1,0 +1,7 @@
+"""`python -m tune`: the same as `tsme sweep`."""
+
+import sys
+
+from workflows.cli import main
+
+main(["sweep", *sys.argv[1:]])

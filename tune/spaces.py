@@ -1,0 +1,51 @@
+"""What the sweep searches: learning rates and loss weights, around the values of the preset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray.tune
+
+from tsme.config import Config
+
+Space = dict[str, Any]
+
+
+def search_space(config: Config) -> Space:
+    """Distributions by dotted configuration key, as `tsme.config.override` takes them.
+
+    Learning rates and w_hc range over a factor of three either side of the preset's value (their
+    effect is multiplicative), the heads' weights over [0.25, 2] as published values are all 1.
+    λ_cyc and λ_id come from a few values each, so that samples that agree on them share one stage 1.
+    """
+    reid, dsgan = config.reid, config.dsgan
+    return {
+        "reid.optimizer.lr": _around(reid.optimizer.lr),
+        "reid.optimizer.backbone_factor": _around(reid.optimizer.backbone_factor),
+        "reid.loss.hetero_centre": _around(reid.loss.hetero_centre),
+        "reid.loss.fused": ray.tune.uniform(0.25, 2.0),
+        "reid.loss.real": ray.tune.uniform(0.25, 2.0),
+        "reid.loss.translated": ray.tune.uniform(0.25, 2.0),
+        "dsgan.loss.cycle": ray.tune.choice(_multiples(dsgan.loss.cycle)),
+        "dsgan.loss.identity": ray.tune.choice(_multiples(dsgan.loss.identity)),
+    }
+
+
+def configured(config: Config, space: Space) -> dict[str, float]:
+    """The point of the space the configuration stands at: the sweep's first sample."""
+    tree: Any = config.model_dump()
+    point: dict[str, float] = {}
+    for key in space:
+        value = tree
+        for part in key.split("."):
+            value = value[part]
+        point[key] = value
+    return point
+
+
+def _around(value: float) -> Any:
+    return ray.tune.loguniform(value / 3, value * 3)
+
+
+def _multiples(value: float) -> list[float]:
+    return [value / 2, value, value * 2]

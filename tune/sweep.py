@@ -1,0 +1,125 @@
+"""The sweep: Optuna proposes samples, ASHA stops bad ones early, and a stopped sweep goes on.
+
+What a sample runs is handed in; it reports `epoch` (from 1), `val_mAP`, and the best so far as
+`best_mAP` and `best_epoch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search.optuna import OptunaSearch
+
+from tsme.config import Config
+from tsme.errors import JobFailed
+from tune.spaces import Space, configured
+
+METRIC = "val_mAP"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A tried configuration: what it changed, its best validation mAP in [0, 1], and at which epoch.
+
+    `epochs` is how far it was trained; fewer than asked for if it was stopped early.
+    """
+
+    name: str
+    values: dict[str, float]
+    score: float
+    epoch: int
+    epochs: int
+
+
+def sweep(
+    run_sample: Callable[[dict[str, Any]], None],
+    space: Space,
+    *,
+    config: Config,
+    samples: int,
+    storage: Path,
+    name: str,
+) -> list[Sample]:
+    """Try `samples` points of the space, the configured one first; best sample first.
+
+    Called again with the same storage and name it continues where it was stopped. Raises
+    JobFailed if every sample failed.
+    """
+    resources = {"CPU": config.resources.cpus, "GPU": min(config.resources.gpus or 0, 1)}
+
+    def run(values: dict[str, Any]) -> None:  # Ray Tune takes plain functions only
+        run_sample(values)
+
+    trainable = ray.tune.with_resources(run, resources)
+    path = str(storage / name)
+    if ray.tune.Tuner.can_restore(path):
+        tuner = ray.tune.Tuner.restore(
+            path, trainable, param_space=space, resume_unfinished=True, restart_errored=True
+        )
+    else:
+        tuner = _new_tuner(trainable, space, config, samples, storage, name)
+    results = tuner.fit()
+    tried = [_sample(result) for result in results if result.metrics and "best_mAP" in result.metrics]
+    if not tried:
+        reasons = [str(result.error) for result in results if result.error]
+        raise JobFailed(f"all {samples} samples of the sweep failed; the first: {reasons[:1]}")
+    return sorted(tried, key=lambda sample: (-sample.score, sample.name))
+
+
+def _new_tuner(
+    trainable: Any, space: Space, config: Config, samples: int, storage: Path, name: str
+) -> ray.tune.Tuner:
+    settings = config.sweep
+    search: Any = OptunaSearch(
+        metric=METRIC, mode="max", points_to_evaluate=[configured(config, space)], seed=config.seed
+    )
+    if settings.concurrent is not None:
+        search = ConcurrencyLimiter(search, max_concurrent=settings.concurrent)
+    scheduler = ASHAScheduler(
+        time_attr="epoch",
+        metric=METRIC,
+        mode="max",
+        max_t=config.reid.epochs,
+        grace_period=min(settings.grace_epochs, config.reid.epochs),
+        reduction_factor=settings.reduction,
+    )
+    return ray.tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=ray.tune.TuneConfig(
+            search_alg=search,
+            scheduler=scheduler,
+            num_samples=samples,
+            trial_name_creator=_sample_name,
+            trial_dirname_creator=_sample_name,
+        ),
+        run_config=ray.tune.RunConfig(
+            name=name,
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=ray.tune.FailureConfig(max_failures=2),
+            checkpoint_config=ray.tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+
+
+def _sample_name(trial: Any) -> str:
+    """sample-01 and so on: Ray Tune numbers its trials at the head of their experiment tag."""
+    return f"sample-{int(trial.experiment_tag.split('_')[0]):02d}"
+
+
+def _sample(result: Any) -> Sample:
+    metrics = result.metrics
+    return Sample(
+        name=Path(result.path).name,
+        values=dict(metrics["config"]),
+        score=float(metrics["best_mAP"]),
+        epoch=int(metrics["best_epoch"]),
+        epochs=int(metrics["epoch"]),
+    )

@@ -1,0 +1,1 @@
+"""Orchestration: where the method, the search, Ray and MLflow meet."""

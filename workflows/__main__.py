@@ -1,0 +1,5 @@
+"""`python -m workflows`: the `tsme` command."""
+
+from workflows.cli import main
+
+main()

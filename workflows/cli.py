@@ -1,0 +1,250 @@
+"""The `tsme` command. Exit status: 0 success, 1 a failed job, 2 bad usage or bad input."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from tsme.config import Config, override, parse_settings
+from tsme.errors import JobFailed, UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Visible-infrared person re-identification by two-stage modality enhancement.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Generate and examine data sets.")
+app.add_typer(data_app, name="data")
+console = Console()
+
+
+class Dataset(StrEnum):
+    """Data sets whose layout and protocol are known."""
+
+    regdb = "regdb"
+
+
+class StageName(StrEnum):
+    """What `tsme train` trains."""
+
+    dsgan = "dsgan"
+    reid = "reid"
+    all = "all"
+
+
+PresetOption = Annotated[str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb.")]
+DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
+DataOption = Annotated[Path, typer.Option(help="Folder of the data set.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of data and results.")] = Path("runs/demo"),
+) -> None:
+    """The whole workflow on generated data, with a small network: minutes on two CPU cores.
+
+    Started again with the same --out, it continues there.
+    """
+    from workflows.demo import run_demo
+
+    _print_results(run_demo(out, console), out)
+
+
+@app.command()
+def run(
+    preset: PresetOption,
+    data: DataOption,
+    trials: Annotated[str, typer.Option(help="Such as 1-10 or 1,3; all there are by default.")] = "",
+    sweep: Annotated[int, typer.Option(min=0, help="Samples to try first; 0 keeps the preset.")] = 0,
+    set_: SetOption = [],  # noqa: B006 - typer copies it
+    out: Annotated[Path | None, typer.Option(help="Default: runs/PRESET.")] = None,
+    resume: ResumeOption = False,
+) -> None:
+    """Sweep, train every trial, register, evaluate: from a data set to a champion."""
+    from workflows.pipeline import run_workflow, workflow
+
+    config, out = _configured(preset, set_), out or Path("runs") / preset
+    with workflow(
+        config, data, out, name=f"run {preset}", trials=_trials(trials), resume=resume, console=console
+    ) as flow:
+        results = run_workflow(flow, sweep)
+    _print_results(results, out)
+
+
+@app.command()
+def train(
+    dataset: DatasetOption,
+    data: DataOption,
+    stage: Annotated[StageName, typer.Option(help="reid needs dsgan's result in --out.")] = StageName.all,
+    trial: Annotated[int, typer.Option(help="Trial to train.")] = 1,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate of the re-identification stage.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="Workers, each with a GPU; 0 for CPU.")] = None,
+    preset: Annotated[str, typer.Option(help="Default: the one named as the data set.")] = "",
+    set_: SetOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Default: runs/train-DATASET-TRIAL.")] = None,
+    resume: ResumeOption = False,
+) -> None:
+    """Train one trial with Ray Train, on all of its training people."""
+    from tsme.training.chain import STAGES
+    from workflows.pipeline import train_all, workflow
+
+    settings: dict[str, Any] = {}
+    if lr is not None:
+        settings["reid.optimizer.lr"] = lr
+    if gpus is not None:
+        settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
+    config = override(_configured(preset or dataset, set_), settings)
+    out = out or Path("runs") / f"train-{dataset}-{trial:02d}"
+    with workflow(
+        config, data, out, name=f"train {dataset}", trials=[trial], resume=resume, console=console
+    ) as flow:
+        files = train_all(flow, config, STAGES[:1] if stage is StageName.dsgan else STAGES)
+    console.print(f"{files[trial]}", soft_wrap=True)
+
+
+@app.command()
+def sweep(
+    preset: PresetOption,
+    data: DataOption,
+    samples: Annotated[int, typer.Option(min=1, help="Configurations to try.")],
+    trial: Annotated[int, typer.Option(help="Trial whose training people are used.")] = 1,
+    set_: SetOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Default: runs/sweep-PRESET.")] = None,
+    resume: ResumeOption = False,
+) -> None:
+    """Search learning rates and loss weights on held-out training people."""
+    from tsme.report.tables import samples_table
+    from workflows.pipeline import choose, workflow
+
+    config, out = _configured(preset, set_), out or Path("runs") / f"sweep-{preset}"
+    with workflow(
+        config, data, out, name=f"sweep {preset}", trials=[trial], resume=resume, console=console
+    ) as flow:
+        choice = choose(flow, samples)
+    console.print(samples_table([(s.name, s.values, s.score, s.epoch, s.epochs) for s in choice.samples]))
+    best = choice.samples[0]
+    settings = best.values | {"reid.epochs": best.epoch}
+    console.print("tsme run " + " ".join(f"--set {k}={v}" for k, v in settings.items()), soft_wrap=True)
+
+
+@app.command()
+def test(
+    dataset: DatasetOption,
+    data: DataOption,
+    resume: Annotated[
+        str, typer.Option(help="Weights: a file or folder, or models:/NAME@ALIAS of the registry.")
+    ],
+    trial: Annotated[int | None, typer.Option(help="Default: every trial there are weights of.")] = None,
+    cross_trial: Annotated[
+        bool, typer.Option("--cross-trial", help="Allow weights of another trial; the table says so.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
+) -> None:
+    """Evaluate trained weights on their own trials' test lists, both directions."""
+    from tsme.files import write_json
+    from workflows.testing import test_weights
+
+    results = test_weights(dataset, data, resume, trial, cross_trial=cross_trial)
+    if json is not None:
+        write_json(json, results)
+    _print_results(results, None)
+
+
+@data_app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    layout: Annotated[Dataset, typer.Option(help="Layout to write.")] = Dataset.regdb,
+    ids: Annotated[int, typer.Option(help="People; the first half of a shuffle trains.")] = 412,
+    images: Annotated[int, typer.Option(help="Images of each person in either modality.")] = 10,
+    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
+) -> None:
+    """Generate a data set of drawn people, in the layout of a real one."""
+    from workflows.synth import generate
+
+    generate(out, ids, images, seed, console)
+
+
+@data_app.command()
+def check(
+    dataset: DatasetOption, folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data set.")]
+) -> None:
+    """Read every list and image; print counts, what trials share, and each fault."""
+    from rich.progress import Progress
+
+    from tsme.data.check import check_regdb
+    from tsme.report.tables import check_tables
+
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("reading images")
+        report = check_regdb(folder, lambda done, total: bars.update(bar, completed=done, total=total))
+    for table in check_tables(report):
+        console.print(table)
+    for warning in report.warnings:
+        console.print(f"note: {warning}", soft_wrap=True)
+    for fault in report.faults:
+        console.print(f"fault: {fault}", soft_wrap=True)
+    if not report.ok:
+        raise UserError(f"{folder}: {len(report.faults)} faults; the first: {report.faults[0]}")
+    console.print(f"{folder}: no faults", soft_wrap=True)
+
+
+def _configured(preset_name: str, settings: list[str]) -> Config:
+    from tsme.presets import preset
+
+    return override(preset(preset_name), parse_settings(settings))
+
+
+def _trials(text: str) -> list[int] | None:
+    """[1, 2, 3, 7] from "1-3,7"; None from nothing."""
+    if not text:
+        return None
+    trials: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit()) or int(first) > int(last or first):
+            raise UserError(f"--trials {text}: expected numbers and ranges such as 1-10 or 1,3")
+        trials += range(int(first), int(last or first) + 1)
+    return sorted(set(trials))
+
+
+def _print_results(results: dict[str, Any], out: Path | None) -> None:
+    from tsme.evaluation.trials import Row
+    from tsme.report.tables import results_table
+
+    rows = [Row(**row) for row in results["trials"]]
+    console.print(results_table(rows, results["summary"]))
+    if out is not None:
+        console.print(f"figures: {out / 'results.json'}   runs: mlflow ui   weights: {out / 'stages'}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors that the user can mend are one line on standard error."""
+    try:
+        status = app(arguments, standalone_mode=False)
+    except UserError as error:
+        _fail(str(error), 2)
+    except JobFailed as error:
+        _fail(str(error), 1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        # A usage error of typer's own (its exception types are not public).
+        _fail(error.format_message(), 2)
+    sys.exit(status)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"tsme: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,26 @@
+"""`tsme demo`: data from nothing, then the whole workflow on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tsme.presets import demo
+from workflows.pipeline import run_workflow, workflow
+from workflows.synth import generate
+
+IDENTITIES = 200
+IMAGES = 5
+SAMPLES = 3
+
+
+def run_demo(out: Path, console: Console) -> dict[str, Any]:
+    """Generate a data set in `out`/data if it is not there, and run all of the workflow on it."""
+    data = out / "data"
+    if not data.exists():
+        generate(data, identities=IDENTITIES, images=IMAGES, seed=0, console=console)
+    resume = (out / "run.json").exists()
+    with workflow(demo(), data, out, name="demo", trials=None, resume=resume, console=console) as flow:
+        return run_workflow(flow, SAMPLES)

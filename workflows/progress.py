@@ -1,0 +1,96 @@
+"""What happens in many processes, told on one terminal: live bars there, a line per finished stage."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Event(NamedTuple):
+    """An epoch finished: of what (trial or sample), which stage, and a few words."""
+
+    label: str
+    stage: str
+    epoch: int
+    epochs: int
+    words: str
+
+
+class Board:
+    """A Ray actor that collects the events of all workers until the driver takes them."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def post(self, event: Event) -> None:
+        """Add an event."""
+        self.events.append(event)
+
+    def take(self) -> list[Event]:
+        """All events since the last call."""
+        events, self.events = self.events, []
+        return events
+
+
+class Display:
+    """Shows a board's events while its block runs; `display.board` is what workers post to."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.board = ray.remote(Board).options(num_cpus=0).remote()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.tasks: dict[tuple[str, str], Any] = {}
+        self.began: dict[tuple[str, str], float] = {}
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stopping.set()
+        self.thread.join()
+        self._show()
+        self.bars.stop()
+
+    def _watch(self) -> None:
+        while not self.stopping.wait(0.5):
+            self._show()
+
+    def _show(self) -> None:
+        try:
+            events: list[Event] = ray.get(self.board.take.remote(), timeout=5)
+        except Exception:  # progress must never end a run: the cluster may be going down
+            return
+        for event in events:
+            key = (event.label, event.stage)
+            name = f"{event.label} {event.stage}"
+            if key not in self.tasks:
+                self.began[key] = time.monotonic()
+                self.tasks[key] = self.bars.add_task(name, total=event.epochs, words="")
+            self.bars.update(self.tasks[key], completed=event.epoch, words=event.words)
+            if event.epoch >= event.epochs:
+                self.bars.update(self.tasks[key], visible=False)
+                self.console.print(f"  {name}: epoch {event.epoch}/{event.epochs}, {event.words}")

@@ -1,0 +1,72 @@
+"""A sweep sample: one configuration's chain, measured on held-out people after every epoch."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.tune
+import torch
+from ray.actor import ActorHandle
+
+from tsme.config import override
+from tsme.training.chain import Chain, run_chain
+from tsme.training.loop import Diverged, EpochResult
+from tsme.training.worker import Worker
+from workflows.tracking import Run
+from workflows.train import describe, load_checkpoint, log_epoch, save_checkpoint
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """The chain a sample changes, with its validation people; the workflow's MLflow run."""
+
+    chain: Chain
+    parent: Run
+    board: ActorHandle
+
+    def __call__(self, values: dict[str, Any]) -> None:
+        """Train with `values` set, in one process, reporting every epoch of stage 2 to Ray Tune.
+
+        A sample that diverges ends with a score of 0: it is the sample that is bad, not the sweep.
+        """
+        label = ray.tune.get_context().get_trial_name()
+        config = override(self.chain.config, values)
+        torch.set_num_threads(config.resources.cpus)
+        chain = replace(self.chain, config=config)
+        run = self.parent.child(f"sweep {label}", label, values)
+        state = load_checkpoint(ray.tune.get_checkpoint())
+        best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
+        device = torch.device("cuda" if config.resources.gpus else "cpu")
+        try:
+            for result in run_chain(chain, Worker(device=device), state):
+                log_epoch(run, result)
+                self.board.post.remote(describe(label, result))
+                if result.stage == "reid":
+                    best = _better(best, result)
+                    run.log_metrics(best, step=result.epoch)
+                    _report(result, best)
+        except Diverged as error:
+            run.tag({"diverged": str(error)})
+            run.close("FAILED")
+            ray.tune.report({"epoch": config.reid.epochs, "val_mAP": 0.0, **best})
+            return
+        run.close()
+
+
+def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:
+    """The best validation mAP so far and its epoch; the earlier one of equals."""
+    score = result.metrics["val_mAP"]
+    return {"best_mAP": score, "best_epoch": result.epoch} if score > best["best_mAP"] else best
+
+
+def _report(result: EpochResult, best: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        kept = replace(result, checkpoint=result.checkpoint | {"best": best})
+        ray.tune.report(
+            {"epoch": result.epoch, "val_mAP": result.metrics["val_mAP"], **best},
+            checkpoint=save_checkpoint(kept, Path(folder)),
+        )

@@ -1,0 +1,65 @@
+"""`tsme test`: evaluate weights from files or from the registry, as the workflow does."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tsme.data.fingerprint import fingerprint
+from tsme.data.regdb import available_trials
+from tsme.errors import UserError
+from tsme.evaluation.trials import summarise
+from tsme.models.bundle import read_origin
+from tsme.serving import model_files
+from workflows import registry, tracking
+from workflows.cluster import cluster, fit_resources
+from workflows.evaluate import evaluate_trials
+
+
+def test_weights(
+    dataset: str, data: Path, weights: str, trial: int | None, *, cross_trial: bool
+) -> dict[str, Any]:
+    """Figures of the weights at a path or a models:/ URI, in the form of results.json.
+
+    Raises UserError if there are none, if they were trained on another data set, or if they belong
+    to another trial and `cross_trial` is not set.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if weights.startswith("models:/"):
+            files = model_files(registry.fetch(weights, tracking.tracking_uri(Path.cwd()), Path(folder)))
+        elif Path(weights).is_dir():
+            files = model_files(Path(weights))
+        else:
+            path = Path(weights).resolve()
+            files = {read_origin(path).trial: path}
+        return _test_files(dataset, data.resolve(), _for_trial(files, trial), cross_trial)
+
+
+def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
+    """Which weights score which trial: its own where there are any, else the only ones given."""
+    if trial is None:
+        return files
+    if trial in files:
+        return {trial: files[trial]}
+    if len(files) == 1:  # refused later, naming both trials, unless it was asked for
+        return {trial: next(iter(files.values()))}
+    raise UserError(f"--trial {trial}: there are weights of trials {', '.join(map(str, files))}")
+
+
+def _test_files(dataset: str, data: Path, files: dict[int, Path], cross_trial: bool) -> dict[str, Any]:
+    origin = read_origin(next(iter(files.values())))
+    if origin.config.dataset != dataset:
+        raise UserError(f"--dataset {dataset}: the weights were trained for {origin.config.dataset}")
+    with cluster():
+        config = fit_resources(origin.config)
+        rows = evaluate_trials(files, data, config.resources, cross_trial=cross_trial)
+    return {
+        "dataset": dataset,
+        "protocol": "regdb",
+        "config": origin.config.model_dump(mode="json"),
+        "data": str(data),
+        "data_fingerprint": fingerprint(data, available_trials(data)),
+        "trials": [row.to_json() for row in rows],
+        "summary": summarise(rows),
+    }
