@@ -104,7 +104,11 @@ class ReidOptimizer(Frozen):
 
 
 class Reid(Frozen):
-    """Stage 2. A batch holds `identities` people with `images` images each in either modality."""
+    """Stage 2. A batch holds `identities` people with `images` images each in either modality.
+
+    `channel_exchange` is the share of visible training images that lose their colour (not in the
+    paper's recipe).
+    """
 
     backbone: Backbone = Backbone()
     embedding: Positive = 512
@@ -112,6 +116,7 @@ class Reid(Frozen):
     epochs: Positive = 60
     identities: Annotated[int, Field(ge=2)] = 4
     images: Positive = 6
+    channel_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss: ReidLoss = ReidLoss()
     optimizer: ReidOptimizer = ReidOptimizer()
 

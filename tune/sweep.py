@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import ray.tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
@@ -76,6 +77,7 @@ def _new_tuner(
     trainable: Any, space: Space, config: Config, samples: int, storage: Path, name: str
 ) -> ray.tune.Tuner:
     settings = config.sweep
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     search: Any = OptunaSearch(
         metric=METRIC, mode="max", points_to_evaluate=[configured(config, space)], seed=config.seed
     )

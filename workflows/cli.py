@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tsme.config import Config, override, parse_settings
 from tsme.errors import JobFailed, UserError
+from workflows import environment
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -231,6 +232,7 @@ def _print_results(results: dict[str, Any], out: Path | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors that the user can mend are one line on standard error."""
+    environment.prepare()
     try:
         status = app(arguments, standalone_mode=False)
     except UserError as error:

@@ -14,7 +14,7 @@ from tsme.errors import UserError
 
 # How often Ray Train's controller looks after its workers. Reports pass at this rate, so with the
 # default of 2 s short epochs would wait for it.
-ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+WORKERS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
 
 
 @contextmanager
@@ -26,12 +26,11 @@ def cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     submitted = "RAY_ADDRESS" in os.environ
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
     ray.init(
         "auto" if submitted else "local",
-        runtime_env={"env_vars": ENVIRONMENT},
+        runtime_env={"env_vars": WORKERS},
         **(options if submitted else options | {"include_dashboard": True}),
     )
     try:

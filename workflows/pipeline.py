@@ -31,7 +31,7 @@ from workflows.evaluate import evaluate_trials
 from workflows.progress import Display
 from workflows.sample import SampleJob
 from workflows.tracking import Run
-from workflows.train import TrainJob, train_trial
+from workflows.train import TrainJob, train_lane
 
 
 @dataclass
@@ -198,33 +198,40 @@ def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict
 
     Returns the file of the last stage, by trial.
     """
-    chains = {number: flow.chain(config, number, stages) for number in flow.trials}
-    left = {number: chain for number, chain in chains.items() if not chain.done}
-    side_by_side = at_once(config.resources)
-    title = (
-        f"train: {len(left)} of {len(chains)} trials, {min(side_by_side, max(1, len(left)))} at a time"
-    )
-    with flow.step(title), Display(flow.console) as display:
-        train = partial(_train_one, flow, display)
-        with ThreadPoolExecutor(side_by_side) as pool:
-            # Threads, because fit() only waits for actors; the first failure is raised at the end,
-            # when the other trials are through and need not be repeated.
-            list(pool.map(train, left.values()))
+    chains = [flow.chain(config, number, stages) for number in flow.trials]
+    left = sum(not chain.done for chain in chains)
+    # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
+    count = min(at_once(config.resources), len(chains))
+    lanes = [chains[first::count] for first in range(count)]
+    with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time"):
+        if left:
+            with Display(flow.console) as display, ThreadPoolExecutor(count) as pool:
+                # Threads, because fit() only waits for actors. A failure is raised when the other
+                # lanes are through, whose results then need not be repeated.
+                list(pool.map(partial(_train_lane, flow, display), lanes))
+    return {chain.trial: chain.product for chain in chains}
+
+
+def _train_lane(flow: Workflow, display: Display, chains: list[Chain]) -> None:
+    if all(chain.done for chain in chains):
+        return
+    jobs = [TrainJob(chain, _stage_runs(flow, chain)) for chain in chains]
+    people = "-".join(f"{chain.trial:02d}" for chain in chains)
+    name = f"trials-{people}-{chains[0].config.digest('reid', keys=[chain.key for chain in chains])}"
+    train_lane(jobs, display.board, name, flow.out / "ray")
+
+
+def _stage_runs(flow: Workflow, chain: Chain) -> dict[Stage, Run]:
+    """The MLflow run of each of the chain's stages."""
+    keys: dict[Stage, str] = {"dsgan": chain.dsgan_key, "reid": chain.key}
     return {
-        n: chain.model_file if "reid" in stages else chain.translators_file for n, chain in chains.items()
-    }
-
-
-def _train_one(flow: Workflow, display: Display, chain: Chain) -> None:
-    names = {"dsgan": chain.dsgan_key, "reid": chain.key}
-    runs = {
         stage: flow.run.child(
-            f"trial {chain.trial:02d} stage {number} {stage}", f"{stage} {chain.trial} {names[stage]}",
-            {"trial": chain.trial, "stage": stage, "key": names[stage]},
+            f"trial {chain.trial:02d} stage {number} {stage}",
+            f"{stage} {chain.trial} {keys[stage]}",
+            {"trial": chain.trial, "stage": stage, "key": keys[stage]},
         )
         for number, stage in enumerate(chain.stages, 1)
-    }  # fmt: skip
-    train_trial(TrainJob(chain, runs, display.board), flow.out / "ray")
+    }
 
 
 def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:

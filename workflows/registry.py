@@ -5,6 +5,8 @@ What decides is the validation score, never a test figure.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ def register(
     if known:
         return int(known[0].version)
     mlflow.set_tracking_uri(run.uri)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     with TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
         for trial, path in weights.items():
             os.symlink(path.resolve(), Path(folder) / f"trial{trial:02d}.safetensors")
@@ -52,6 +55,7 @@ def register(
             loader_module="tsme.serving",
             data_path=folder,
             signature=_signature(descriptor),
+            input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
             pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
         )
     tags = {
@@ -59,7 +63,12 @@ def register(
         "validation_set": candidate.validation_set,
         "trials": ",".join(map(str, weights)),
     }
-    return int(mlflow.register_model(info.model_uri, name, tags=tags).version)
+    with contextlib.suppress(MlflowException):  # it exists
+        run.client.create_registered_model(name)
+    created = run.client.create_model_version(
+        name, info.model_uri, run.run_id, tags=tags, model_id=info.model_id
+    )
+    return int(created.version)
 
 
 def _signature(descriptor: int) -> ModelSignature:

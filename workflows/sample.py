@@ -65,8 +65,7 @@ def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:
 
 def _report(result: EpochResult, best: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        kept = replace(result, checkpoint=result.checkpoint | {"best": best})
         ray.tune.report(
             {"epoch": result.epoch, "val_mAP": result.metrics["val_mAP"], **best},
-            checkpoint=save_checkpoint(kept, Path(folder)),
+            checkpoint=save_checkpoint(result.checkpoint | {"best": best}, Path(folder)),
         )

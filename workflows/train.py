@@ -1,4 +1,8 @@
-"""Ray Train runs a trial's two stages: one `fit()`, so that workers start once for both."""
+"""Ray Train runs both stages of several trials, one after the other, in one group of workers.
+
+Starting workers takes longer than a small trial trains, so a group is started once for all of its
+trials: a lane. The pipeline runs as many lanes side by side as the cluster holds.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,22 @@ from ray.actor import ActorHandle
 from tsme.config import Resources
 from tsme.errors import JobFailed, UserError
 from tsme.training.chain import Chain, run_chain
-from tsme.training.loop import EpochResult, Stage
+from tsme.training.loop import Diverged, EpochResult, Stage
 from tsme.training.worker import Worker
 from workflows.progress import Event
 from workflows.tracking import Run
 
-# A worker may be lost this often before the run gives up; each time it goes on from the last epoch.
+# A worker may be lost this often before the lane gives up; each time it goes on from the last epoch.
 MAX_FAILURES = 3
 CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """A chain to train, the MLflow run of each of its stages, and where to tell of progress."""
+    """A chain to train, and the MLflow run of each of its stages."""
 
     chain: Chain
     runs: dict[Stage, Run]
-    board: ActorHandle
 
     @property
     def label(self) -> str:
@@ -40,19 +43,18 @@ class TrainJob:
         return f"trial {self.chain.trial:02d}"
 
 
-def train_trial(job: TrainJob, storage: Path) -> None:
-    """Train a trial's chain with Ray Train; its products lie where the chain says.
+def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Path) -> None:
+    """Train the chains in turn with Ray Train; their products lie where the chains say.
 
-    Submitted again with the same storage, an unfinished run continues from its last epoch. Raises
-    UserError or JobFailed with the cause.
+    Called again with the same name and storage, it goes on from the last epoch of the chain it was
+    in. Raises UserError or JobFailed with the cause.
     """
-    resources = job.chain.config.resources
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
-        train_loop_config={"job": job},
-        scaling_config=scaling(resources),
+        train_loop_config={"jobs": jobs, "board": board},
+        scaling_config=scaling(jobs[0].chain.config.resources),
         run_config=ray.train.RunConfig(
-            name=f"trial{job.chain.trial:02d}-{'-'.join(job.chain.stages)}-{job.chain.key}",
+            name=name,
             storage_path=str(storage),
             # A limit on the controller's own retries: without one it waits for ever for a GPU that
             # does not exist.
@@ -65,11 +67,11 @@ def train_trial(job: TrainJob, storage: Path) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        for run in job.runs.values():
-            run.close("FAILED")
-        raise _cause(error, job.label) from error
-    for run in job.runs.values():
-        run.close()
+        for job in jobs:
+            if not job.chain.done:
+                for run in job.runs.values():
+                    run.close("FAILED")
+        raise _cause(error, name) from error
 
 
 def scaling(resources: Resources) -> ray.train.ScalingConfig:
@@ -78,43 +80,64 @@ def scaling(resources: Resources) -> ray.train.ScalingConfig:
     return ray.train.ScalingConfig(
         num_workers=resources.workers,
         use_gpu=gpus > 0,
-        resources_per_worker={"CPU": resources.cpus, "GPU": gpus} if gpus else {"CPU": resources.cpus},
+        resources_per_worker={"CPU": resources.cpus} | ({"GPU": gpus} if gpus else {}),
     )
 
 
-def _cause(error: ray.train.TrainingFailedError, label: str) -> Exception:
+def _cause(error: ray.train.TrainingFailedError, name: str) -> Exception:
     """What went wrong in a worker, in the worker's own words."""
-    causes = list(getattr(error, "worker_failures", {}).values()) or [error]
+    failures = list(getattr(error, "worker_failures", {}).values()) or [error]
+    causes = [getattr(failure, "cause", None) or failure for failure in failures]
     for cause in causes:
-        inner = getattr(cause, "cause", None) or cause
-        if isinstance(inner, UserError):
-            return UserError(f"{label}: {inner}")
-    first = getattr(causes[0], "cause", None) or causes[0]
-    return JobFailed(f"{label}: {type(first).__name__}: {str(first).strip().splitlines()[-1]}")
+        if isinstance(cause, UserError):
+            return UserError(str(cause))
+    words = str(causes[0]).strip().splitlines() or ["no message"]
+    return JobFailed(f"training {name}: {type(causes[0]).__name__}: {words[-1]}")
 
 
 def _train_worker(parameters: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
-    job: TrainJob = parameters["job"]
+    jobs: list[TrainJob] = parameters["jobs"]
     context = ray.train.get_context()
-    torch.set_num_threads(job.chain.config.resources.cpus)
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    for result in run_chain(job.chain, worker, load_checkpoint(ray.train.get_checkpoint())):
+    torch.set_num_threads(jobs[0].chain.config.resources.cpus)
+    checkpoint = load_checkpoint(ray.train.get_checkpoint())
+    for job in jobs:
+        if job.chain.done:
+            continue
+        mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.key else None
+        unfinished = dict(job.runs)
+        try:
+            for result in run_chain(job.chain, worker, mine):
+                _report(job, result, worker, parameters["board"])
+                if worker.leads and result.epoch == result.epochs:
+                    unfinished.pop(result.stage).close()
+        except (UserError, Diverged) as error:
+            raise type(error)(f"{job.label}: {error}") from error
+        if worker.leads:  # runs of stages that were there already
+            for run in unfinished.values():
+                run.close()
+
+
+def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle) -> None:
+    """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint."""
+    if worker.leads:
+        log_epoch(job.runs[result.stage], result)
+        board.post.remote(describe(job.label, result))
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
         if worker.leads:
-            log_epoch(job.runs[result.stage], result)
-            job.board.post.remote(describe(job.label, result))
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = save_checkpoint(result, Path(folder)) if worker.leads else None
-            ray.train.report(
-                result.losses,
-                checkpoint=checkpoint,
-                checkpoint_dir_name=f"{result.stage}-{result.epoch:04d}",
-            )
+            checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, Path(folder))
+        ray.train.report(
+            result.losses,
+            checkpoint=checkpoint,
+            checkpoint_dir_name=f"trial{job.chain.trial:02d}-{result.stage}-{result.epoch:04d}",
+        )
 
 
-def save_checkpoint(result: EpochResult, folder: Path) -> ray.train.Checkpoint:
-    """Write an epoch's state into `folder`."""
-    torch.save(result.checkpoint, folder / CHECKPOINT)
+def save_checkpoint(state: dict[str, Any], folder: Path) -> ray.train.Checkpoint:
+    """Write a training state into `folder`."""
+    torch.save(state, folder / CHECKPOINT)
     return ray.train.Checkpoint.from_directory(folder)
 
 

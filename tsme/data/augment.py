@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tsme.data.images import grey
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -41,6 +43,19 @@ class Augmentation:
         # Indexing with a slice between index tensors moves channels last: (n, h, w, 3).
         picked = padded[image, :, rows[:, :, None], columns[:, None, :]]
         return picked.permute(0, 3, 1, 2)
+
+
+def exchange_channels(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Replace images (n, 3, h, w), each with `probability`, by one of their channels or luminance.
+
+    Which of the four is drawn with equal chances, and repeated on all three channels; so colour, which
+    infrared images do not have, stops being a way to tell people apart. Ye et al., ICCV 2021 (CAJ).
+    """
+    replaced = torch.rand(len(images), generator=generator) < probability
+    channel = torch.randint(4, (len(images),), generator=generator)
+    planes = torch.cat([images, grey(images)[:, :1]], dim=1)  # (n, 4, h, w)
+    chosen = planes[torch.arange(len(images)), channel].unsqueeze(1)  # (n, 1, h, w)
+    return torch.where(replaced[:, None, None, None], chosen, images)
 
 
 def to_range(pixels: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def load_model(path: Path, device: torch.device) -> TrialModel:
             module.load_state_dict(_under(tensors, name))
         except RuntimeError as error:
             raise UserError(f"{path}: weights do not fit its configuration: {error}") from None
-        module.to(device).eval().requires_grad_(False)
+        module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     return TrialModel(origin, network, translators)
 
 

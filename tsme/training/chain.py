@@ -81,9 +81,14 @@ class Chain:
         return self.products / f"model-trial{self.trial:02d}-{self.key}.safetensors"
 
     @property
+    def product(self) -> Path:
+        """What the last stage asked for leaves."""
+        return self.model_file if "reid" in self.stages else self.translators_file
+
+    @property
     def done(self) -> bool:
-        """Whether the last stage asked for has left its result."""
-        return (self.model_file if "reid" in self.stages else self.translators_file).is_file()
+        """Whether it is there."""
+        return self.product.is_file()
 
 
 def run_chain(

@@ -13,7 +13,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
 
 from tsme.config import Config
-from tsme.data.augment import Augmentation, to_range
+from tsme.data.augment import Augmentation, exchange_channels, to_range
 from tsme.data.records import Modality, Split, class_labels
 from tsme.data.sampler import IdentitySampler, Pair
 from tsme.losses import reid_losses
@@ -84,9 +84,12 @@ class ReidTask:
         where = torch.from_numpy(rows)
         augmentation = Augmentation.draw(len(rows), self.padding, self.random)
         image, translation = (
-            to_range(augmentation.apply(source[modality][where])).to(self.worker.device)
+            augmentation.apply(source[modality][where])
             for source in (self.pixels.images, self.pixels.translations)
         )
+        if modality == "visible" and self.settings.channel_exchange:
+            image = exchange_channels(image, self.settings.channel_exchange, self.random)
+        image, translation = (to_range(x).to(self.worker.device) for x in (image, translation))
         labels = torch.from_numpy(self.labels[modality][rows]).to(self.worker.device)
         return image, translation, labels
 
