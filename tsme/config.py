@@ -42,7 +42,7 @@ class Backbone(Frozen):
     """
 
     architecture: Architecture = "resnet50"
-    width: Positive = 64
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 64
     weights: str = "imagenet"
 
     @model_validator(mode="after")

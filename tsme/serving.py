@@ -22,13 +22,19 @@ from tsme.models.translate import translate
 
 
 def model_files(folder: Path) -> dict[int, Path]:
-    """The weights of each trial in a folder, by trial; UserError if there are none."""
-    files = {
-        int(path.stem.removeprefix("trial")): path for path in folder.glob("trial[0-9][0-9].safetensors")
-    }
+    """The weights of each trial in a folder (trialNN-KEY.safetensors), by trial.
+
+    Raises UserError if there are none, or two of one trial.
+    """
+    files: dict[int, Path] = {}
+    for path in sorted(folder.glob("trial[0-9][0-9]-*.safetensors")):
+        trial = int(path.name[len("trial") :][:2])
+        if trial in files:
+            raise UserError(f"{folder}: two models of trial {trial}, {files[trial].name} and {path.name}")
+        files[trial] = path
     if not files:
-        raise UserError(f"{folder}: holds no trialNN.safetensors")
-    return dict(sorted(files.items()))
+        raise UserError(f"{folder}: holds no model (trialNN-KEY.safetensors)")
+    return files
 
 
 class Describer:

@@ -72,7 +72,8 @@ def run(
     resume: ResumeOption = False,
 ) -> None:
     """Sweep, train every trial, register, evaluate: from a data set to a champion."""
-    from workflows.pipeline import run_workflow, workflow
+    from workflows.flow import workflow
+    from workflows.pipeline import run_workflow
 
     config, out = _configured(preset, set_), out or Path("runs") / preset
     with workflow(
@@ -99,7 +100,8 @@ def train(
 ) -> None:
     """Train one trial with Ray Train, on all of its training people."""
     from tsme.training.chain import STAGES
-    from workflows.pipeline import train_all, workflow
+    from workflows.flow import workflow
+    from workflows.pipeline import train_all
 
     settings: dict[str, Any] = {}
     if lr is not None:
@@ -127,7 +129,8 @@ def sweep(
 ) -> None:
     """Search learning rates and loss weights on held-out training people."""
     from tsme.report.tables import samples_table
-    from workflows.pipeline import choose, workflow
+    from workflows.flow import workflow
+    from workflows.pipeline import choose
 
     config, out = _configured(preset, set_), out or Path("runs") / f"sweep-{preset}"
     with workflow(
@@ -160,6 +163,10 @@ def test(
     results = test_weights(dataset, data, resume, trial, cross_trial=cross_trial)
     if json is not None:
         write_json(json, results)
+    if results["trained_on"] != results["data_fingerprint"]:
+        console.print(
+            "note: other data than these weights were trained on; identities may mean other people"
+        )
     _print_results(results, None)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from tsme.presets import demo
-from workflows.pipeline import run_workflow, workflow
+from workflows.flow import workflow
+from workflows.pipeline import run_workflow
 from workflows.synth import generate
 
 IDENTITIES = 200

@@ -41,8 +41,8 @@ def evaluate_trials(
 ) -> list[Row]:
     """Both directions of every trial in `weights`, each with the weights given for it.
 
-    Rows come in order of trials. Raises UserError as `evaluate_trial` does, else JobFailed naming
-    the trial.
+    Rows come in order of trials; `runs` are the MLflow runs they are logged to. Raises UserError as
+    `evaluate_trial` does, else JobFailed naming the trial.
     """
     task = ray.remote(
         num_cpus=resources.cpus,

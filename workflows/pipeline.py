@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from tsme.config import Config, override
-from tsme.data.fingerprint import fingerprint
-from tsme.data.records import Trial, hold_out
-from tsme.data.regdb import available_trials, read_trial
-from tsme.errors import UserError
-from tsme.evaluation.trials import Row, summarise
+from tsme.data.records import hold_out
+from tsme.evaluation.trials import PROTOCOL, Row, summarise
 from tsme.files import read_json, write_json
 from tsme.models.reid import FUSED_STRIPES
 from tsme.training.chain import STAGES, Chain
@@ -26,46 +18,13 @@ from tsme.training.loop import Stage
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
 from workflows import registry, tracking
-from workflows.cluster import at_once, cluster, fit_resources
+from workflows.cluster import at_once
 from workflows.evaluate import evaluate_trials
+from workflows.flow import Workflow
 from workflows.progress import Display
 from workflows.sample import SampleJob
 from workflows.tracking import Run
 from workflows.train import TrainJob, train_lane
-
-
-@dataclass
-class Workflow:
-    """A run of the workflow in the folder `out`; `timeline` collects what took how long."""
-
-    config: Config
-    data: Path
-    out: Path
-    trials: dict[int, Trial]
-    fingerprint: str
-    run: Run
-    console: Console
-    timeline: list[dict[str, Any]] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Announce a step and note its duration."""
-        self.console.print(f"[bold]{name}[/bold]")
-        began = time.monotonic()
-        yield
-        self.timeline.append({"step": name, "seconds": round(time.monotonic() - began, 1)})
-
-    def chain(self, config: Config, trial: int, stages: tuple[Stage, ...] = STAGES) -> Chain:
-        """Training of a trial on all of its training people."""
-        return Chain(
-            config=config,
-            trial=trial,
-            train=self.trials[trial].train,
-            validation=None,
-            fingerprint=self.fingerprint,
-            products=self.out / "stages",
-            stages=stages,
-        )
 
 
 @dataclass(frozen=True)
@@ -82,63 +41,6 @@ class Choice:
         return self.samples[0].score
 
 
-@contextmanager
-def workflow(
-    config: Config,
-    data: Path,
-    out: Path,
-    *,
-    name: str,
-    trials: list[int] | None,
-    resume: bool,
-    console: Console,
-) -> Iterator[Workflow]:
-    """Open a workflow in `out`: data read, Ray up, MLflow's parent run open; closed with the block.
-
-    Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
-    """
-    data, out = data.resolve(), out.resolve()
-    loaded = {number: read_trial(data, number) for number in trials or available_trials(data)}
-    data_print = fingerprint(data, available_trials(data))
-    identity = {
-        "config": config.model_dump(mode="json", exclude={"resources"}),
-        "trials": list(loaded),
-        "data_fingerprint": data_print,
-    }
-    run_id = _claim(out, identity, resume)
-    with cluster():
-        config = fit_resources(config)
-        uri = tracking.tracking_uri(Path.cwd())
-        run = tracking.open_workflow(uri, config, name, data, data_print, run_id)
-        write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
-        console.print(f"data {data_print} · run {run.run_id} in {uri} · results in {out}")
-        try:
-            yield Workflow(config, data, out, loaded, data_print, run, console)
-        except BaseException as error:
-            run.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            raise
-        run.close()
-
-
-def _claim(out: Path, identity: dict[str, Any], resume: bool) -> str | None:
-    """The MLflow run to continue in `out`, None for a new one; UserError if it is taken."""
-    file = out / "run.json"
-    if not file.exists():
-        if out.exists() and any(out.iterdir()):
-            raise UserError(f"{out}: not empty and no run of TSME; choose another --out")
-        return None
-    if not resume:
-        raise UserError(f"{out}: already holds a run; --resume continues it, or choose another --out")
-    known = read_json(file)
-    for key, value in identity.items():
-        if known.get(key) != value:
-            raise UserError(
-                f"{out}: the run there has another {key.replace('_', ' ')}; resume it with the options "
-                "it was started with, or choose another --out"
-            )
-    return str(known["mlflow_run"])
-
-
 def run_workflow(flow: Workflow, samples: int) -> dict[str, Any]:
     """Everything, from the sweep to the promoted version; returns what results.json holds."""
     choice = choose(flow, max(1, samples))
@@ -149,12 +51,7 @@ def run_workflow(flow: Workflow, samples: int) -> dict[str, Any]:
         descriptor = FUSED_STRIPES * choice.config.reid.embedding
         version = registry.register(flow.run, name, weights, descriptor, candidate)
     with flow.step("evaluate"):
-        keys = {n: path.stem.rpartition("-")[2] for n, path in weights.items()}
-        runs = {
-            n: flow.run.child(f"trial {n:02d} evaluation", f"evaluation {keys[n]}", {"trial": n})
-            for n in weights
-        }
-        rows = evaluate_trials(weights, flow.data, flow.config.resources, runs=runs)
+        rows = evaluate_all(flow, weights)
     with flow.step("promote"):
         decision = registry.promote(flow.run, name, version, candidate)
     flow.console.print(f"{name} version {version}: {decision}")
@@ -173,15 +70,11 @@ def choose(flow: Workflow, samples: int) -> Choice:
     chain = Chain(config, number, train, held, flow.fingerprint, flow.out / "stages")
     title = f"choose: {samples} of the sweep's samples on trial {number}, "
     title += f"measured on {len(held.identities)} held-out people"
-    with flow.step(title), Display(flow.console) as display:
-        tried = sweep(
-            SampleJob(chain, flow.run, display.board),
-            search_space(config),
-            config=config,
-            samples=samples,
-            storage=flow.out / "ray",
-            name=f"sweep-{samples}",
-        )
+    file = flow.out / f"sweep-{samples}.json"
+    with flow.step(title):
+        if not file.exists():
+            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples)])
+        tried = [Sample(**values) for values in read_json(file)]
     best = tried[0]
     chosen = override(config, best.values | {"reid.epochs": best.epoch})
     flow.run.tag({"sweep.best": best.name})
@@ -191,6 +84,23 @@ def choose(flow: Workflow, samples: int) -> Choice:
     )
     people = config.digest("dataset", data=flow.fingerprint, trial=number, people=held.identities)
     return Choice(chosen, tried, people)
+
+
+def _run_sweep(flow: Workflow, chain: Chain, samples: int) -> list[Sample]:
+    with Display(flow.console) as display:
+        tried = sweep(
+            SampleJob(chain, flow.run, display.board),
+            search_space(chain.config),
+            config=chain.config,
+            samples=samples,
+            storage=flow.out / "ray",
+            name=f"sweep-{samples}",
+        )
+    for sample in tried:  # a sample stopped early could not close its own run
+        run = flow.run.child(f"sweep {sample.name}", sample.name, sample.values)
+        run.tag({"epochs": f"{sample.epochs} of {chain.config.reid.epochs}"})
+        run.close()
+    return tried
 
 
 def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict[int, Path]:
@@ -234,11 +144,25 @@ def _stage_runs(flow: Workflow, chain: Chain) -> dict[Stage, Run]:
     }
 
 
+def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
+    """Every trial's two rows; a trial whose rows are there already is not evaluated again."""
+    files = {n: path.with_name(f"evaluation-{path.stem}.json") for n, path in weights.items()}
+    left = {n: path for n, path in weights.items() if not files[n].exists()}
+    runs = {
+        n: flow.run.child(f"trial {n:02d} stage 3 evaluation", f"evaluation {path.stem}", {"trial": n})
+        for n, path in left.items()
+    }
+    fresh = evaluate_trials(left, flow.data, flow.config.resources, runs=runs)
+    for n in left:
+        write_json(files[n], [row.to_json() for row in fresh if row.trial == n])
+    return [Row(**row) for file in files.values() for row in read_json(file)]
+
+
 def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
     """What was run and every figure, as results.json holds it; figures are fractions of 1."""
     return {
         "dataset": flow.config.dataset,
-        "protocol": "regdb: all gallery images, no camera filter; each trial with its own weights",
+        "protocol": PROTOCOL,
         "config": choice.config.model_dump(mode="json"),
         "data": str(flow.data),
         "data_fingerprint": flow.fingerprint,
@@ -261,8 +185,11 @@ def _record(flow: Workflow, results: dict[str, Any]) -> None:
     path = flow.out / "results.json"
     write_json(path, results)
     flow.run.log_file(path)
-    for direction, figures in results["summary"].items():
-        for figure, value in figures.items():
-            flow.run.log_metrics(
-                {f"{direction}/{figure}_{part}": value[part] for part in ("mean", "std")}
-            )
+    flow.run.log_metrics(
+        {
+            f"{direction}/{figure}_{part}": value
+            for direction, figures in results["summary"].items()
+            for figure, parts in figures.items()
+            for part, value in parts.items()
+        }
+    )

@@ -24,6 +24,7 @@ from tsme.errors import UserError
 from workflows.tracking import PACKAGES, Run
 
 CHAMPION = "champion"
+WEIGHTS = "weights"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ def register(
     mlflow.set_tracking_uri(run.uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
-        for trial, path in weights.items():
-            os.symlink(path.resolve(), Path(folder) / f"trial{trial:02d}.safetensors")
+        data = Path(folder) / WEIGHTS  # MLflow keeps the folder's name
+        data.mkdir()
+        for path in weights.values():
+            os.symlink(path.resolve(), data / path.name)
         info = mlflow.pyfunc.log_model(
             name="model",
             loader_module="tsme.serving",
-            data_path=folder,
+            data_path=str(data),
             signature=_signature(descriptor),
             input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
             pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
@@ -121,4 +124,4 @@ def fetch(uri: str, tracking: str, target: Path) -> Path:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target))
     except MlflowException as error:
         raise UserError(f"{uri}: not found in {tracking} ({error.message})") from None
-    return Path(folder) / "data"
+    return Path(folder) / "data" / WEIGHTS

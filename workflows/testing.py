@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tsme.config import Resources
 from tsme.data.fingerprint import fingerprint
 from tsme.data.regdb import available_trials
 from tsme.errors import UserError
-from tsme.evaluation.trials import summarise
+from tsme.evaluation.trials import PROTOCOL, summarise
 from tsme.models.bundle import read_origin
 from tsme.serving import model_files
 from workflows import registry, tracking
@@ -22,8 +23,9 @@ def test_weights(
 ) -> dict[str, Any]:
     """Figures of the weights at a path or a models:/ URI, in the form of results.json.
 
-    Raises UserError if there are none, if they were trained on another data set, or if they belong
-    to another trial and `cross_trial` is not set.
+    "trained_on" is the fingerprint of the data they learnt from. Raises UserError if there are none,
+    if they are for another kind of data set, or if they belong to another trial and `cross_trial` is
+    not set.
     """
     with tempfile.TemporaryDirectory() as folder:
         if weights.startswith("models:/"):
@@ -51,15 +53,19 @@ def _test_files(dataset: str, data: Path, files: dict[int, Path], cross_trial: b
     origin = read_origin(next(iter(files.values())))
     if origin.config.dataset != dataset:
         raise UserError(f"--dataset {dataset}: the weights were trained for {origin.config.dataset}")
+    data_print = fingerprint(data, available_trials(data))
     with cluster():
-        config = fit_resources(origin.config)
+        # The same threads as in training's own evaluation: sums then come out the same to the digit.
+        alone = Resources(cpus=origin.config.resources.cpus)
+        config = fit_resources(origin.config.model_copy(update={"resources": alone}))
         rows = evaluate_trials(files, data, config.resources, cross_trial=cross_trial)
     return {
         "dataset": dataset,
-        "protocol": "regdb",
+        "protocol": PROTOCOL,
         "config": origin.config.model_dump(mode="json"),
         "data": str(data),
-        "data_fingerprint": fingerprint(data, available_trials(data)),
+        "data_fingerprint": data_print,
+        "trained_on": origin.fingerprint,
         "trials": [row.to_json() for row in rows],
         "summary": summarise(rows),
     }

@@ -21,6 +21,7 @@ from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 
+PROTOCOL = "regdb: all gallery images, no camera filter; each trial with its own weights"
 FIGURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 
 

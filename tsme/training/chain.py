@@ -78,7 +78,7 @@ class Chain:
     @property
     def model_file(self) -> Path:
         """Where the trained model lies."""
-        return self.products / f"model-trial{self.trial:02d}-{self.key}.safetensors"
+        return self.products / f"trial{self.trial:02d}-{self.key}.safetensors"
 
     @property
     def product(self) -> Path:

@@ -1,0 +1,55 @@
+"""What all tests share: a generated data set, a tiny configuration, and the environment Ray needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workflows import environment
+
+# Before anything imports Ray: its C++ side reads these once.
+environment.prepare()
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+TINY = [
+    "image.height=32",
+    "image.width=16",
+    "image.padding=2",
+    "dsgan.backbone.width=8",
+    "dsgan.discriminator_width=4",
+    "dsgan.epochs=2",
+    "reid.backbone.width=8",
+    "reid.embedding=16",
+    "reid.epochs=2",
+    "reid.identities=4",
+    "reid.images=2",
+    "reid.optimizer.milestones=[2]",
+    "sweep.grace_epochs=1",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> list[str]:
+    """`--set` values that make the demo preset train in a second."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_settings: list[str]):
+    from tsme.config import override, parse_settings
+    from tsme.presets import demo
+
+    return override(demo(), parse_settings(tiny_settings))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in RegDB's layout: 16 people, 4 + 4 images each, 2 trials."""
+    from tsme.data.synth import generate_regdb
+
+    folder = tmp_path_factory.mktemp("data") / "regdb"
+    generate_regdb(folder, identities=16, images=4, trials=2, seed=3)
+    return folder

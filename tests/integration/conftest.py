@@ -1,0 +1,33 @@
+"""Real Ray and real MLflow for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """One local Ray of two CPUs for all tests that run in this process."""
+    import ray
+
+    from workflows.cluster import WORKERS
+
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=True,
+        log_to_driver=False,
+        runtime_env={"env_vars": WORKERS},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder: MLflow's store goes there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,167 @@
+"""The whole workflow on two trials: what it leaves behind, and that it repeats to the digit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from tsme.errors import UserError
+from workflows.flow import workflow
+from workflows.pipeline import run_workflow
+from workflows.testing import test_weights as evaluate_weights
+
+SAMPLES = 2
+
+
+def run(config, data: Path, out: Path, **options) -> dict:
+    console = Console(quiet=True)
+    with workflow(
+        config, data, out, name="test", trials=None, console=console, **({"resume": False} | options)
+    ) as flow:
+        return run_workflow(flow, SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def finished(ray_here, tiny_config, tiny_data, tmp_path_factory):
+    """Folder and results of a finished run; the working folder is that of the run."""
+    folder = tmp_path_factory.mktemp("workflow")
+    before = Path.cwd()
+    os.chdir(folder)
+    yield folder, run(tiny_config, tiny_data, folder / "out")
+    os.chdir(before)
+
+
+def client(folder: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def children(folder: Path, results: dict) -> dict:
+    parent = client(folder).get_run(results["mlflow_run"])
+    runs = client(folder).search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    return {run.info.run_name: run for run in runs}
+
+
+def test_results_hold_both_directions_of_every_trial(finished):
+    folder, results = finished
+    written = json.loads((folder / "out" / "results.json").read_text())
+    assert written == results
+    rows = Counter((row["trial"], row["direction"]) for row in results["trials"])
+    assert rows == {(t, d): 1 for t in (1, 2) for d in results["summary"]}
+    assert set(results["summary"]) == {"visible-to-infrared", "infrared-to-visible"}
+    for row in results["trials"]:
+        assert row["model_trial"] == row["trial"]
+        assert row["seen_identities"] == 0
+        assert row["queries"] == 8 * 4
+        assert 0 <= row["rank1"] <= row["rank5"] <= row["rank10"] <= row["rank20"] <= 1
+
+
+def test_mlflow_shows_a_child_for_every_stage_sample_and_evaluation(finished):
+    folder, results = finished
+    runs = children(folder, results)
+    expected = {f"sweep sample-{n:02d}" for n in range(1, SAMPLES + 1)}
+    for trial in ("trial 01", "trial 02"):
+        expected |= {f"{trial} stage {s}" for s in ("1 dsgan", "2 reid", "3 evaluation")}
+    assert set(runs) == expected
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
+def test_mlflow_holds_losses_by_name_curves_and_pictures(finished):
+    folder, results = finished
+    runs = children(folder, results)
+    stage1, stage2 = runs["trial 01 stage 1 dsgan"], runs["trial 01 stage 2 reid"]
+    assert {f"loss/{n}" for n in ("adversarial", "cycle", "identity", "total", "discriminator")} <= set(
+        stage1.data.metrics
+    )
+    assert {f"loss/{kind}_{term}" for kind in ("fused", "real", "translated") for term in
+            ("identity", "centre")} <= set(stage2.data.metrics)  # fmt: skip
+    history = client(folder).get_metric_history(stage1.info.run_id, "loss/total")
+    assert [point.step for point in history] == [1, 2]
+    pictures = client(folder).list_artifacts(stage1.info.run_id, "translations")
+    assert [Path(p.path).name for p in pictures] == ["epoch_001.png", "epoch_002.png"]
+    sample = runs["sweep sample-01"]
+    curve = client(folder).get_metric_history(sample.info.run_id, "val_mAP")
+    assert curve and all(0 < point.value <= 1 for point in curve)
+
+
+def test_mlflow_parent_says_what_ran_on_what(finished):
+    folder, results = finished
+    parent = client(folder).get_run(results["mlflow_run"])
+    assert parent.data.params["reid.loss.hetero_centre"]
+    assert parent.data.tags["data_fingerprint"] == results["data_fingerprint"]
+    assert parent.data.tags["git_revision"]
+    assert parent.data.tags["version.torch"]
+    assert parent.inputs.dataset_inputs[0].dataset.digest == results["data_fingerprint"]
+    mean = results["summary"]["visible-to-infrared"]["rank1"]["mean"]
+    assert parent.data.metrics["visible-to-infrared/rank1_mean"] == mean
+
+
+def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):
+    folder, results = finished
+    version = client(folder).get_model_version_by_alias("tsme-regdb", "champion")
+    assert int(version.version) == results["model"]["version"]
+    assert float(version.tags["validation_mAP"]) == results["validation"]["mAP"]
+    again = evaluate_weights(
+        "regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False
+    )
+    assert again["trials"] == results["trials"]
+
+
+def test_weights_of_another_trial_are_refused_by_name(finished, tiny_data):
+    folder, _ = finished
+    (weights,) = (folder / "out" / "stages").glob("trial01-*.safetensors")
+    with pytest.raises(UserError, match=r"weights of trial 1 offered to trial 2"):
+        evaluate_weights("regdb", tiny_data, str(weights), 2, cross_trial=False)
+    rows = evaluate_weights("regdb", tiny_data, str(weights), 2, cross_trial=True)["trials"]
+    assert {row["model_trial"] for row in rows} == {1}
+    assert all(row["seen_identities"] > 0 for row in rows)
+
+
+def test_same_seed_same_figures_and_the_champion_stays(finished, tiny_config, tiny_data):
+    folder, results = finished
+    again = run(tiny_config, tiny_data, folder / "again")
+    assert again["trials"] == results["trials"]
+    assert again["validation"] == results["validation"]
+    assert again["model"]["version"] == results["model"]["version"] + 1
+    assert "not champion" in again["model"]["decision"]
+    champion = client(folder).get_model_version_by_alias("tsme-regdb", "champion")
+    assert int(champion.version) == results["model"]["version"]
+
+
+def test_resuming_a_finished_run_trains_nothing_and_registers_nothing(finished, tiny_config, tiny_data):
+    folder, results = finished
+    products = folder / "out" / "stages"
+    before = {path.name: path.stat().st_mtime_ns for path in products.iterdir()}
+    again = run(tiny_config, tiny_data, folder / "out", resume=True)
+    assert {path.name: path.stat().st_mtime_ns for path in products.iterdir()} == before
+    assert again["trials"] == results["trials"]
+    assert again["model"] == results["model"]
+
+
+def test_a_folder_in_use_is_refused(finished, tiny_config, tiny_data):
+    folder, _ = finished
+    with pytest.raises(UserError, match="--resume continues it"):
+        run(tiny_config, tiny_data, folder / "out")
+    other = tiny_config.model_copy(update={"seed": 7})
+    with pytest.raises(UserError, match="another config"):
+        run(other, tiny_data, folder / "out", resume=True)
+
+
+def test_registered_model_loads_by_name_and_describes_images(finished, tiny_data):
+    import mlflow
+    import numpy as np
+
+    folder, _ = finished
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    model = mlflow.pyfunc.load_model("models:/tsme-regdb@champion")
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 20, 3), dtype=np.uint8)
+    descriptors = model.predict(images, params={"modality": "infrared", "trial": 2})
+    assert descriptors.shape == (3, 6 * 16)
+    np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 6**0.5, rtol=1e-5)

@@ -1,0 +1,138 @@
+"""Tiny configurations, images and models shared by the unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor, nn
+
+from tsme.config import (
+    Backbone,
+    Config,
+    Dsgan,
+    DsganOptimizer,
+    Image,
+    Reid,
+    ReidOptimizer,
+    Validation,
+)
+from tsme.data.records import MODALITIES, ImageList, Modality, Split
+from tsme.models.bundle import Origin, TrialModel
+from tsme.models.dsgan import Translators
+from tsme.models.reid import TsmeNet
+
+HEIGHT, WIDTH = 32, 16
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny() -> Config:
+    """Every option that draws random numbers is on, so that repeating a run has something to repeat."""
+    small = Backbone(architecture="resnet10", width=8, weights="none")
+    return Config(
+        seed=3,
+        image=Image(height=HEIGHT, width=WIDTH, padding=2),
+        dsgan=Dsgan(
+            backbone=small,
+            discriminator_width=4,
+            epochs=3,
+            batch=4,
+            replay=5,
+            optimizer=DsganOptimizer(lr=1e-3),
+        ),
+        reid=Reid(
+            backbone=small,
+            embedding=8,
+            dropout=0.3,
+            epochs=3,
+            identities=2,
+            images=2,
+            channel_exchange=0.5,
+            optimizer=ReidOptimizer(lr=0.02, milestones=(2,)),
+        ),
+        validation=Validation(fraction=0.3),
+    )
+
+
+def _split(root: Path, people: range, images: int) -> Split:
+    def listed(modality: Modality) -> ImageList:
+        paths = tuple(f"{modality}/{p}_{k}.png" for p in people for k in range(images))
+        return ImageList(root, modality, paths, np.repeat(np.array(people, dtype=np.int64), images))
+
+    return Split(listed("visible"), listed("infrared"))
+
+
+@pytest.fixture(scope="session")
+def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Split]:
+    """make_split(people, images): a split whose images are noise in files."""
+    root = tmp_path_factory.mktemp("pictures")
+
+    def make(people: range, images: int = 2) -> Split:
+        split = _split(root, people, images)
+        for modality in MODALITIES:
+            (root / modality).mkdir(exist_ok=True)
+            for path, person in zip(split[modality].paths, split[modality].identities, strict=True):
+                name = [int(person), len(modality), int(Path(path).stem.split("_")[1])]
+                noise = np.random.default_rng(name).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+                PillowImage.fromarray(noise).save(root / path)
+        return split
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., Tensor]:
+    """noise(count, seed): uint8 images (count, 3, 32, 16)."""
+
+    def make(count: int, seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
+        random = torch.Generator().manual_seed(seed)
+        return torch.randint(256, (count, 3, height, width), generator=random).to(torch.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def unsettle() -> Callable[[nn.Module], None]:
+    """unsettle(network): random batch-norm statistics and affine parameters, as training leaves them."""
+
+    def change(network: nn.Module) -> None:
+        random = torch.Generator().manual_seed(7)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+                for value in (module.running_var, module.weight.data):
+                    value.copy_(torch.rand(value.shape, generator=random) + 0.5)
+                for value in (module.running_mean, module.bias.data):
+                    value.copy_(torch.randn(value.shape, generator=random) * 0.2)
+                module.num_batches_tracked.fill_(11)
+
+    return change
+
+
+@pytest.fixture
+def make_model(tiny: Config, unsettle: Callable[[nn.Module], None]) -> Callable[..., TrialModel]:
+    """make_model(trial, people): an untrained model of a trial, in evaluation mode."""
+
+    def make(trial: int = 1, people: tuple[int, ...] = (2, 5, 9), seed: int = 0) -> TrialModel:
+        torch.manual_seed(seed)
+        network, translators = TsmeNet(tiny.reid, len(people)), Translators(tiny.dsgan)
+        for module in (network, translators):
+            unsettle(module)
+            module.eval().requires_grad_(False)
+        origin = Origin(
+            config=tiny, trial=trial, train_identities=people, fingerprint="f00d", key=f"key{trial}"
+        )
+        return TrialModel(origin, network, translators)
+
+    return make

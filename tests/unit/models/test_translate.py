@@ -1,0 +1,71 @@
+"""Pixels through a frozen translator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tsme.models.dsgan import Translators
+from tsme.models.translate import translate
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def translators(tiny, unsettle) -> Translators:
+    torch.manual_seed(0)
+    pair = Translators(tiny.dsgan)
+    unsettle(pair)
+    return pair.eval()
+
+
+def naive_pixels(floats: torch.Tensor) -> np.ndarray:
+    """-1..1 to 0..255, before rounding."""
+    return (floats.double().numpy() + 1) * 127.5
+
+
+def naive_grey(images: torch.Tensor) -> torch.Tensor:
+    red, green, blue = images.double().unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).round().unsqueeze(1).repeat(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize("modality", ["visible", "infrared"])
+def test_each_modality_takes_its_generator_and_visible_images_are_turned_grey(
+    translators, noise, modality
+):
+    images = noise(5)
+    got = translate(translators, images, modality, CPU)
+    assert got.dtype == torch.uint8 and got.shape == images.shape
+    source = naive_grey(images) if modality == "visible" else images.double()
+    network = translators.to_infrared if modality == "visible" else translators.to_visible
+    with torch.no_grad():
+        expected = naive_pixels(network((source / 255 * 2 - 1).float()))
+    assert np.abs(got.numpy() - expected).max() < 0.51
+    assert got.float().std() > 2
+
+
+def test_colour_makes_no_difference_to_a_visible_images_translation(translators, noise):
+    images = noise(3)
+    grey = naive_grey(images).to(torch.uint8)
+    assert torch.equal(*(translate(translators, x, "visible", CPU) for x in (images, grey)))
+    assert not torch.equal(*(translate(translators, x, "infrared", CPU) for x in (images, grey)))
+
+
+@pytest.mark.parametrize("modality", ["visible", "infrared"])
+def test_a_translation_does_not_depend_on_its_neighbours(translators, noise, modality):
+    translators.train()  # whatever mode they come in
+    images = noise(130)  # three chunks
+    together = translate(translators, images, modality, CPU)
+    for row in (0, 63, 64, 129):
+        alone = translate(translators, images[row : row + 1], modality, CPU)
+        # One grey level, should the convolutions of one image round otherwise than those of 64.
+        assert (alone[0].int() - together[row].int()).abs().max() <= 1
+
+
+def test_translating_leaves_the_translators_as_they_were(translators, noise):
+    before = {k: v.clone() for k, v in translators.state_dict().items()}
+    translate(translators, noise(4), "visible", CPU)
+    after = translators.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(p.grad is None for p in translators.parameters())

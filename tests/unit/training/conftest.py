@@ -1,0 +1,95 @@
+"""Tasks on tiny images, and ways of running them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tsme.config import Config
+from tsme.data.images import grey
+from tsme.data.records import ImageList, Split
+from tsme.training.dsgan import DsganTask
+from tsme.training.loop import EpochResult, fit
+from tsme.training.reid import Pixels, ReidTask
+from tsme.training.worker import Worker
+
+
+def people_split(tmp_path, count: int, images: int) -> Split:
+    ids = np.repeat(np.arange(count, dtype=np.int64) * 10, images)
+    names = tuple(map(str, range(len(ids))))
+    return Split(*(ImageList(tmp_path, modality, names, ids) for modality in ("visible", "infrared")))
+
+
+@pytest.fixture
+def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., DsganTask]:
+    """make_dsgan(config, visible, infrared): stage 1 on 12 + 10 images of noise by default."""
+
+    def make(config: Config = tiny, visible: int = 12, infrared: int = 10) -> DsganTask:
+        return DsganTask(config, grey(noise(visible, 1)), noise(infrared, 2), Worker())
+
+    return make
+
+
+@pytest.fixture
+def make_reid(tiny: Config, noise: Callable[..., Tensor], tmp_path) -> Callable[..., ReidTask]:
+    """make_reid(config, ...): stage 2 on 4 people with 3 images in either modality."""
+
+    def make(config: Config = tiny, **options: Any) -> ReidTask:
+        images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
+        translations = {"visible": noise(12, 3), "infrared": noise(12, 4)}
+        return ReidTask(
+            config, people_split(tmp_path, 4, 3), Pixels(images, translations), Worker(), **options
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_task(make_dsgan, make_reid) -> Callable[..., DsganTask | ReidTask]:
+    """make_task(stage, ...): the task of either stage."""
+
+    def make(stage: str, *arguments: Any) -> DsganTask | ReidTask:
+        return (make_dsgan if stage == "dsgan" else make_reid)(*arguments)
+
+    return make
+
+
+def weights_of(task: DsganTask | ReidTask) -> dict[str, Tensor]:
+    networks = (
+        [task.translators, task.discriminators] if isinstance(task, DsganTask) else [task.network]
+    )
+    return {
+        f"{k}.{name}": value.clone()
+        for k, network in enumerate(networks)
+        for name, value in network.state_dict().items()
+    }
+
+
+@pytest.fixture
+def weights() -> Callable[[DsganTask | ReidTask], dict[str, Tensor]]:
+    """weights(task): copies of all parameters and buffers."""
+    return weights_of
+
+
+@pytest.fixture
+def run() -> Callable[..., tuple[list[EpochResult], list[bytes]]]:
+    """run(task, done, stop): results, and checkpoints as saved when each was yielded."""
+
+    def go(task: DsganTask | ReidTask, done: int = 0, stop: int = 99):
+        results, files = [], []
+        for result in fit(task, Worker(), done=done):
+            file = io.BytesIO()
+            torch.save(result.checkpoint, file)
+            results.append(result)
+            files.append(file.getvalue())
+            if result.epoch == stop:
+                break
+        return results, files
+
+    return go

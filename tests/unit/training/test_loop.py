@@ -1,0 +1,160 @@
+"""The loop: means, divergence, and runs that repeat and resume to the last bit."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tsme.config import override
+from tsme.training.loop import Diverged, fit
+from tsme.training.worker import Worker, bare
+
+STAGES = ("dsgan", "reid")
+
+
+class FakeTask:
+    """Its steps return what they are told to; `log` lists what the loop asked for."""
+
+    stage = "reid"
+    epochs = 3
+    seed = 5
+
+    def __init__(self, batches: dict[int, list[dict[str, float]]]) -> None:
+        self.batches, self.log, self.draws = batches, [], []
+
+    def step_batches(self, epoch):
+        self.log.append(f"batches {epoch}")
+        self.draws.append(float(torch.rand(())))
+        return iter(self.batches[epoch])
+
+    def step(self, batch):
+        self.log.append("step")
+        return {name: torch.tensor(value) for name, value in batch.items()}
+
+    def end_epoch(self):
+        self.log.append("end")
+        return {"lr": 0.5}
+
+    def preview(self):
+        return None
+
+    def state(self):
+        self.log.append("state")
+        return {"epochs": self.log.count("end")}
+
+    def load_state(self, state):
+        raise AssertionError("the loop leaves this to its caller")
+
+
+BATCHES = {
+    1: [{"one": 1.0, "total": 4.0}, {"one": 2.0, "total": 5.0}, {"one": 6.0, "total": 0.0}],
+    2: [{"one": 0.25, "total": -1.0}],
+    3: [{"one": 1.0, "total": 1.0}, {"one": 0.0, "total": 2.0}],
+}
+
+
+def test_losses_are_means_over_the_steps_of_an_epoch():
+    results = list(fit(FakeTask(BATCHES), Worker()))
+    expected = [{"one": 3, "total": 3}, {"one": 0.25, "total": -1}, {"one": 0.5, "total": 1.5}]
+    assert [r.losses for r in results] == [pytest.approx(e) for e in expected]
+    assert [(r.stage, r.epoch, r.epochs) for r in results] == [("reid", k, 3) for k in (1, 2, 3)]
+    assert all(r.metrics == {"lr": 0.5} and r.seconds >= 0 for r in results)
+
+
+def test_checkpoint_is_taken_after_the_schedules_moved_on():
+    results = list(fit(FakeTask(BATCHES), Worker()))
+    expected = [{"stage": "reid", "epoch": k, "task": {"epochs": k}} for k in (1, 2, 3)]
+    assert [r.checkpoint for r in results] == expected
+
+
+def test_an_epoch_is_worked_through_before_it_is_yielded():
+    task = FakeTask(BATCHES)
+    stream = fit(task, Worker())
+    assert task.log == []
+    next(stream)
+    assert task.log == ["batches 1", "step", "step", "step", "end", "state"]
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3])
+def test_epochs_already_done_are_not_repeated(done):
+    task = FakeTask(BATCHES)
+    assert [r.epoch for r in fit(task, Worker(), done=done)] == list(range(done + 1, 4))
+    whole = FakeTask(BATCHES)
+    list(fit(whole, Worker()))
+    assert task.draws == whole.draws[done:]  # each epoch has its own random stream
+    assert len(set(whole.draws)) == 3
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["one", "total"])
+def test_a_loss_that_is_not_finite_stops_the_run_naming_term_and_epoch(value, name):
+    broken = BATCHES | {2: [BATCHES[2][0], BATCHES[2][0] | {name: value}]}
+    task, seen = FakeTask(broken), []
+    with pytest.raises(Diverged, match=rf"reid: the loss {name} is .*epoch 2.*reid\.optimizer\.lr"):
+        seen.extend(fit(task, Worker()))
+    assert len(seen) == 1
+    assert task.log[-1] == "step"  # no schedule moved, no state taken
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_real_run_that_blows_up_is_reported(make_task, tiny, stage):
+    task = make_task(stage, override(tiny, {f"{stage}.optimizer.lr": 1e30}))
+    with pytest.raises(Diverged, match=f"{stage}: the loss"):
+        list(fit(task, Worker()))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_an_interrupted_run_ends_as_an_undisturbed_one(make_task, run, weights, stage, stop):
+    whole = make_task(stage)
+    expected, _ = run(whole)
+    _, files = run(make_task(stage), stop=stop)
+    checkpoint = torch.load(io.BytesIO(files[-1]), weights_only=True)
+    assert (checkpoint["stage"], checkpoint["epoch"]) == (stage, stop)
+    torch.manual_seed(12345)  # another process
+    resumed = make_task(stage)
+    resumed.load_state(checkpoint["task"])
+    got, _ = run(resumed, done=stop)
+    assert [r.losses for r in got] == [r.losses for r in expected[stop:]]
+    assert [r.metrics for r in got] == [r.metrics for r in expected[stop:]]
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_checkpoint_holds_the_momenta_of_the_optimisers(make_task, run, stage):
+    """Resuming with fresh momenta gives another run, so the test above would see them missing."""
+    expected, files = run(make_task(stage))
+    state = torch.load(io.BytesIO(files[0]), weights_only=True)["task"]
+    forgetful = make_task(stage)
+    kept = {k: v for k, v in forgetful.state().items() if "optimizer" in k}
+    forgetful.load_state(state | kept)
+    got, _ = run(forgetful, done=1)
+    assert got[-1].losses != expected[-1].losses
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_same_seed_gives_the_same_digits_and_another_seed_others(
+    make_task, run, weights, tiny, stage
+):
+    first, again, other = make_task(stage), make_task(stage), make_task(stage, override(tiny, {"seed": 4}))
+    losses = []
+    for k, task in enumerate((first, again, other)):
+        torch.manual_seed(k)
+        losses.append([r.losses for r in run(task)[0]])
+    assert losses[0] == losses[1] != losses[2]
+    one, two, three = weights(first), weights(again), weights(other)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not any(torch.equal(one[n], three[n]) for n in one if n.endswith("conv1.weight"))
+
+
+def test_a_lone_worker_changes_nothing():
+    network, worker = nn.Linear(2, 2), Worker()
+    assert worker.leads and not Worker(rank=1, world_size=2).leads
+    assert worker.wrap(network) is network and bare(network) is network
+    assert worker.mean(torch.tensor([1.0, 3.0])).tolist() == [1, 3]
+    worker.wait()

@@ -1,0 +1,129 @@
+"""A run of the workflow in its folder: opened and checked, described by run.json, closed at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from tsme.config import Config
+from tsme.data.check import check_regdb
+from tsme.data.fingerprint import fingerprint
+from tsme.data.records import Trial
+from tsme.data.regdb import available_trials, read_trial
+from tsme.errors import UserError
+from tsme.files import read_json, write_json
+from tsme.training.chain import STAGES, Chain
+from tsme.training.loop import Stage
+from workflows import tracking
+from workflows.cluster import cluster, fit_resources
+from workflows.tracking import Run
+
+
+@dataclass
+class Workflow:
+    """A run of the workflow in the folder `out`; `timeline` collects what took how long."""
+
+    config: Config
+    data: Path
+    out: Path
+    trials: dict[int, Trial]
+    fingerprint: str
+    run: Run
+    console: Console
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Announce a step and note its duration."""
+        self.console.print(f"[bold]{name}[/bold]")
+        began = time.monotonic()
+        yield
+        self.timeline.append({"step": name, "seconds": round(time.monotonic() - began, 1)})
+
+    def chain(self, config: Config, trial: int, stages: tuple[Stage, ...] = STAGES) -> Chain:
+        """Training of a trial on all of its training people."""
+        return Chain(
+            config=config,
+            trial=trial,
+            train=self.trials[trial].train,
+            validation=None,
+            fingerprint=self.fingerprint,
+            products=self.out / "stages",
+            stages=stages,
+        )
+
+
+@contextmanager
+def workflow(
+    config: Config,
+    data: Path,
+    out: Path,
+    *,
+    name: str,
+    trials: list[int] | None,
+    resume: bool,
+    console: Console,
+) -> Iterator[Workflow]:
+    """Open a workflow in `out`: data read, Ray up, MLflow's parent run open; closed with the block.
+
+    Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
+    """
+    data, out = data.resolve(), out.resolve()
+    _refuse_faults(data, console)
+    loaded = {number: read_trial(data, number) for number in trials or available_trials(data)}
+    data_print = fingerprint(data, available_trials(data))
+    identity = {
+        "config": config.model_dump(mode="json", exclude={"resources"}),
+        "trials": list(loaded),
+        "data_fingerprint": data_print,
+    }
+    run_id = _claim(out, identity, resume)
+    with cluster():
+        config = fit_resources(config)
+        uri = tracking.tracking_uri(Path.cwd())
+        run = tracking.open_workflow(uri, config, name, data, data_print, run_id)
+        write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
+        console.print(f"data {data_print} · run {run.run_id} in {uri} · results in {out}")
+        try:
+            yield Workflow(config, data, out, loaded, data_print, run, console)
+        except BaseException as error:
+            run.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        run.close()
+
+
+def _refuse_faults(data: Path, console: Console) -> None:
+    """Read every list and image before anything is spent on them; UserError with the first fault."""
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("reading images")
+        report = check_regdb(data, lambda done, total: bars.update(bar, completed=done, total=total))
+    if not report.ok:
+        more = f" (and {len(report.faults) - 1} more: tsme data check)" * (len(report.faults) > 1)
+        raise UserError(f"{report.faults[0]}{more}")
+
+
+def _claim(out: Path, identity: dict[str, Any], resume: bool) -> str | None:
+    """The MLflow run to continue in `out`, None for a new one; UserError if it is taken."""
+    file = out / "run.json"
+    if not file.exists():
+        taken = [name for name in ("stages", "ray", "results.json") if (out / name).exists()]
+        if taken:
+            raise UserError(f"{out}: holds {taken[0]} but no run.json of a run; choose another --out")
+        return None
+    if not resume:
+        raise UserError(f"{out}: already holds a run; --resume continues it, or choose another --out")
+    known = read_json(file)
+    for key, value in identity.items():
+        if known.get(key) != value:
+            raise UserError(
+                f"{out}: the run there has another {key.replace('_', ' ')}; resume it with the options "
+                "it was started with, or choose another --out"
+            )
+    return str(known["mlflow_run"])
