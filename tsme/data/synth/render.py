@@ -53,7 +53,7 @@ def render(
 
 
 def _draw_pose(person: Person, rng: np.random.Generator, aspect: float, facing: Facing) -> Pose:
-    scale = person.body.height * rng.uniform(0.87, 1.06)
+    scale = person.body.height * rng.uniform(0.93, 1.05)
     return Pose(
         facing=facing,
         phase=float(rng.uniform(0, 2 * np.pi)),
@@ -62,8 +62,8 @@ def _draw_pose(person: Person, rng: np.random.Generator, aspect: float, facing: 
         yaw=float(rng.uniform(-0.4, 0.4)),
         tilt=float(rng.normal(0, 0.025)),
         scale=float(scale),
-        x=float(aspect * (0.5 + rng.uniform(-0.115, 0.115))),
-        y=float(0.5 + scale / 2 + rng.uniform(-0.04, 0.04)),
+        x=float(aspect * (0.5 + rng.uniform(-0.06, 0.06))),
+        y=float(0.5 + scale / 2 + rng.uniform(-0.025, 0.025)),
     )
 
 

@@ -1,0 +1,74 @@
+"""The import direction: tsme <- tune <- workflows, and tsme works where Ray and MLflow are absent."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FORBIDDEN = {
+    "tsme": {"ray", "mlflow", "tune", "workflows", "optuna"},
+    "tune": {"mlflow", "workflows"},
+}
+# Only these know MLflow.
+MLFLOW = {"workflows/tracking.py", "workflows/registry.py"}
+
+
+def imports(path: Path) -> set[str]:
+    """All modules a file imports, at any depth, by full name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def sources(package: str) -> list[Path]:
+    return [p for p in sorted((ROOT / package).rglob("*.py")) if p.name != "__main__.py"]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_packages_import_only_downwards(package: str):
+    files = sources(package)
+    assert files
+    for file in files:
+        roots = {name.partition(".")[0] for name in imports(file)}
+        assert not roots & FORBIDDEN[package], file
+
+
+def test_only_tracking_and_registry_import_mlflow():
+    found = {
+        str(file.relative_to(ROOT))
+        for file in sources("workflows")
+        if any(name.partition(".")[0] == "mlflow" for name in imports(file))
+    }
+    assert found == MLFLOW
+
+
+@pytest.mark.parametrize("part", ["data", "models", "losses.py", "evaluation"])
+def test_the_method_does_not_import_training(part: str):
+    place = ROOT / "tsme" / part
+    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    assert files
+    for file in files:
+        assert not any(name.startswith("tsme.training") for name in imports(file)), file
+
+
+def test_tsme_imports_where_ray_and_mlflow_cannot_be():
+    program = """
+import importlib, pkgutil, sys
+for name in ("ray", "mlflow", "optuna", "typer"):
+    sys.modules[name] = None  # importing it raises ImportError
+import tsme
+for module in pkgutil.walk_packages(tsme.__path__, "tsme."):
+    importlib.import_module(module.name)
+print("imported")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "imported", done.stderr
