@@ -16,6 +16,11 @@ DEFAULTS = {
 }
 
 
+def in_submitted_job() -> bool:
+    """Whether this is the driver of `ray job submit`, whose working folder goes with the job."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
 def prepare() -> None:
     """Fill in what the user has not set.
 

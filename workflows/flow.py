@@ -23,6 +23,7 @@ from tsme.training.chain import STAGES, Chain
 from tsme.training.loop import Stage
 from workflows import tracking
 from workflows.cluster import cluster, fit_resources
+from workflows.environment import in_submitted_job
 from workflows.tracking import Run
 
 
@@ -75,6 +76,10 @@ def workflow(
 
     Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
     """
+    if in_submitted_job() and not out.is_absolute():
+        raise UserError(
+            f"--out {out}: a submitted job's working folder goes with the job; give an absolute path"
+        )
     data, out = data.resolve(), out.resolve()
     _refuse_faults(data, console)
     loaded = {number: read_trial(data, number) for number in trials or available_trials(data)}
@@ -87,7 +92,7 @@ def workflow(
     run_id = _claim(out, identity, resume)
     with cluster():
         config = fit_resources(config)
-        uri = tracking.tracking_uri(Path.cwd())
+        uri = tracking.tracking_uri(out if in_submitted_job() else Path.cwd())
         run = tracking.open_workflow(uri, config, name, data, data_print, run_id)
         write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
         console.print(f"data {data_print} · run {run.run_id} in {uri} · results in {out}")

@@ -108,9 +108,7 @@ def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):
     version = client(folder).get_model_version_by_alias("tsme-regdb", "champion")
     assert int(version.version) == results["model"]["version"]
     assert float(version.tags["validation_mAP"]) == results["validation"]["mAP"]
-    again = evaluate_weights(
-        "regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False
-    )
+    again = evaluate_weights("regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
     assert again["trials"] == results["trials"]
 
 

@@ -43,10 +43,10 @@ def test_an_interrupted_writer_leaves_what_was_there(tmp_path, raised, old):
 def test_a_full_disk_is_a_user_error_that_names_the_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(UserError, match=r"file\.txt: cannot be written.*No space"):
-        with replacing(path) as temporary:
-            temporary.write_text("half")
-            raise OSError(28, "No space left on device")
+    message = r"file\.txt: cannot be written.*No space"
+    with pytest.raises(UserError, match=message), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
 
@@ -58,7 +58,7 @@ def test_a_writer_that_wrote_nothing_is_a_user_error(tmp_path):
 @pytest.mark.parametrize("below", ["file.json", "folder/file.json"])
 def test_a_file_in_place_of_the_folder_is_a_user_error(tmp_path, below):
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(UserError, match="taken/.*cannot be written"):
+    with pytest.raises(UserError, match=r"taken/.*cannot be written"):
         write_json(tmp_path / "taken" / below, {})
     assert (tmp_path / "taken").read_text() == "a file"
 

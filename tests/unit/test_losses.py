@@ -91,7 +91,9 @@ def test_hetero_centre_does_not_depend_on_the_order_of_the_batch(shuffled, seed)
 def test_hetero_centre_has_the_gradient_of_its_finite_differences(margin):
     visible, infrared = embeddings(6, 5).requires_grad_(), embeddings(7, 6).requires_grad_()
     labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
-    assert torch.autograd.gradcheck(lambda v, i: hetero_centre(v, i, *labels, margin), (visible, infrared))
+    assert torch.autograd.gradcheck(
+        lambda v, i: hetero_centre(v, i, *labels, margin), (visible, infrared)
+    )
 
 
 @pytest.mark.parametrize("labels", [([1, 2], [3, 4]), ([1, 1], [1, 4])])
@@ -110,7 +112,8 @@ def network_outputs(dtype: torch.dtype = torch.float64) -> NetworkOutputs:
     def heads(count: int) -> HeadOutputs:
         def draw(width: int) -> list[Tensor]:
             return [
-                torch.randn(13, width, generator=random, dtype=dtype).requires_grad_() for _ in range(count)
+                torch.randn(13, width, generator=random, dtype=dtype).requires_grad_()
+                for _ in range(count)
             ]
 
         return HeadOutputs(draw(5), draw(8))
@@ -120,9 +123,7 @@ def network_outputs(dtype: torch.dtype = torch.float64) -> NetworkOutputs:
 
 def naive_cross_entropy(logits: Tensor, labels: list[int]) -> float:
     rows = logits.tolist()
-    logs = [
-        row[p] - math.log(sum(math.exp(x) for x in row)) for row, p in zip(rows, labels, strict=True)
-    ]
+    logs = [row[p] - math.log(sum(math.exp(x) for x in row)) for row, p in zip(rows, labels, strict=True)]
     return -sum(logs) / len(logs)
 
 

@@ -60,7 +60,8 @@ class ReidTask:
         self.sampler = IdentitySampler(
             self.labels["visible"],
             self.labels["infrared"],
-            identities=settings.identities,
+            # A small data set makes smaller batches rather than none.
+            identities=max(2, min(settings.identities, len(people) // worker.world_size)),
             images=settings.images,
             seed=config.seed,
             rank=worker.rank,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_workers_hold_different_people_who_together_are_the_one_plan(world_size,
                 for rank in range(world_size)
             )
         ]
-        together = [sum(step, []) for step in zip(*workers, strict=True)]
+        together = [list(chain(*step)) for step in zip(*workers, strict=True)]
         alone = sampler(identities=identities * world_size, images=1).epoch(number)
         assert together == [people_of(visible, VISIBLE, 1) for visible, _ in alone]
         assert all(len(set(step)) == world_size * identities for step in together)
@@ -129,7 +130,7 @@ def test_workers_do_not_draw_the_same_random_numbers():
 
 @pytest.mark.parametrize(("identities", "world_size"), [(6, 1), (3, 2), (1, 6)])
 def test_too_few_people_are_a_user_error(identities, world_size):
-    with pytest.raises(UserError, match="5 training people.*takes 6.*reid.identities"):
+    with pytest.raises(UserError, match=r"5 training people.*takes 6.*reid\.identities"):
         sampler(identities=identities, world_size=world_size)
 
 
@@ -158,7 +159,9 @@ def test_unpaired_epoch_shows_every_image_of_the_larger_modality_once(visible, i
 
 def test_workers_of_an_unpaired_step_share_no_image_and_make_up_the_single_plan():
     workers = unpaired(24, 24, 3)
-    together = [tuple(sum((b[m] for b in step), []) for m in (0, 1)) for step in zip(*workers, strict=True)]
+    together = [
+        tuple(list(chain(*(b[m] for b in step))) for m in (0, 1)) for step in zip(*workers, strict=True)
+    ]
     assert together == unpaired(24, 24, 1, batch=6)[0]
 
 

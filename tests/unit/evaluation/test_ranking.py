@@ -61,7 +61,9 @@ def skipped(case: Case, protocol: str, q: int, g: int) -> bool:
 def ranked_ids(case: Case, protocol: str, q: int) -> list[int]:
     """Identities of the gallery images this query is compared with, most similar first."""
     kept = [g for g in range(len(case.gallery)) if not skipped(case, protocol, q, g)]
-    similarity = {g: sum(a * b for a, b in zip(case.query[q], case.gallery[g], strict=True)) for g in kept}
+    similarity = {
+        g: sum(a * b for a, b in zip(case.query[q], case.gallery[g], strict=True)) for g in kept
+    }
     return [case.gallery_ids[g] for g in sorted(kept, key=lambda g: (-similarity[g], g))]
 
 
@@ -209,7 +211,10 @@ NAN, INF = float("nan"), float("inf")
         ({"protocol": "market"}, "market: unknown.*regdb, sysu, llcm"),
         ({"protocol": "sysu"}, "needs query_cameras"),
         ({"protocol": "llcm", "query_cameras": [1]}, "needs gallery_cameras"),
-        ({"protocol": "sysu", "query_cameras": [1, 2], "gallery_cameras": [1]}, "query_cameras has shape"),
+        (
+            {"protocol": "sysu", "query_cameras": [1, 2], "gallery_cameras": [1]},
+            "query_cameras has shape",
+        ),
     ],
 )
 def test_bad_arrays_are_user_errors(changes, message):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tsme.config import Backbone, Config, Dsgan, Image, Reid
-from tsme.data.regdb import read_trial
 from tsme.data.records import Trial
+from tsme.data.regdb import read_trial
 from tsme.data.synth import generate_regdb
 from tsme.errors import UserError
 from tsme.evaluation.features import extract
@@ -162,7 +162,9 @@ def test_untrained_networks_find_people_by_chance(tmp_path):
     generate_regdb(tmp_path / "data", identities=24, images=3, trials=1, size=(16, 32), workers=1)
     small = Backbone(architecture="resnet10", width=8, weights="none")
     config = Config(
-        image=Image(height=32, width=16), dsgan=Dsgan(backbone=small), reid=Reid(backbone=small, embedding=16)
+        image=Image(height=32, width=16),
+        dsgan=Dsgan(backbone=small),
+        reid=Reid(backbone=small, embedding=16),
     )
     split = read_trial(tmp_path / "data", 1).test
     images = load_split(config, split)

@@ -61,9 +61,7 @@ def make_task(make_dsgan, make_reid) -> Callable[..., DsganTask | ReidTask]:
 
 
 def weights_of(task: DsganTask | ReidTask) -> dict[str, Tensor]:
-    networks = (
-        [task.translators, task.discriminators] if isinstance(task, DsganTask) else [task.network]
-    )
+    networks = [task.translators, task.discriminators] if isinstance(task, DsganTask) else [task.network]
     return {
         f"{k}.{name}": value.clone()
         for k, network in enumerate(networks)

@@ -141,7 +141,11 @@ def test_a_checkpoint_holds_the_momenta_of_the_optimisers(make_task, run, stage)
 def test_the_same_seed_gives_the_same_digits_and_another_seed_others(
     make_task, run, weights, tiny, stage
 ):
-    first, again, other = make_task(stage), make_task(stage), make_task(stage, override(tiny, {"seed": 4}))
+    first, again, other = (
+        make_task(stage),
+        make_task(stage),
+        make_task(stage, override(tiny, {"seed": 4})),
+    )
     losses = []
     for k, task in enumerate((first, again, other)):
         torch.manual_seed(k)

@@ -1,0 +1,88 @@
+"""The sweep: what it searches matters, bad samples stop early, samples run side by side."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import ray.tune
+
+from tsme.config import override
+from tune.spaces import configured, search_space
+from tune.sweep import sweep
+
+
+def pretend(values: dict) -> None:
+    """A sample whose score depends on its learning rate alone, and grows with the epochs."""
+    lr = values["reid.optimizer.lr"]
+    for epoch in range(1, 9):
+        time.sleep(0.05)
+        score = epoch / (8 * (1 + lr))
+        ray.tune.report({"epoch": epoch, "val_mAP": score, "best_mAP": score, "best_epoch": epoch})
+
+
+def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
+    space = search_space(tiny_config)
+    assert set(space) == {
+        "reid.optimizer.lr",
+        "reid.optimizer.backbone_factor",
+        "reid.loss.hetero_centre",
+        "reid.loss.fused",
+        "reid.loss.real",
+        "reid.loss.translated",
+        "dsgan.loss.cycle",
+        "dsgan.loss.identity",
+    }
+    point = configured(tiny_config, space)
+    assert override(tiny_config, point) == tiny_config
+    for key, domain in space.items():
+        drawn = domain.sample()
+        assert override(tiny_config, {key: drawn}) != tiny_config or drawn == point[key]
+
+
+def test_bad_samples_stop_early_and_the_best_comes_first(ray_here, tiny_config, tmp_path: Path):
+    config = override(
+        tiny_config,
+        {"reid.epochs": 8, "sweep.grace_epochs": 2, "sweep.concurrent": 1, "resources.gpus": 0},
+    )
+    tried = sweep(pretend, search_space(config), config=config, samples=6, storage=tmp_path, name="sweep")
+    assert len(tried) == 6
+    assert [s.score for s in tried] == sorted((s.score for s in tried), reverse=True)
+    assert tried[0].epochs == 8
+    assert tried[0].values["reid.optimizer.lr"] == min(
+        s.values["reid.optimizer.lr"] for s in tried if s.epochs == 8
+    )
+    assert sum(s.epochs for s in tried) < 6 * 8
+    first = next(s for s in tried if s.name == "sample-01")
+    assert first.values == configured(config, search_space(config))
+
+
+def test_a_sequential_sweep_repeats_to_the_digit(ray_here, tiny_config, tmp_path: Path):
+    config = override(
+        tiny_config,
+        {"reid.epochs": 8, "sweep.grace_epochs": 2, "sweep.concurrent": 1, "resources.gpus": 0},
+    )
+
+    def run(name: str):
+        space = search_space(config)
+        return sweep(pretend, space, config=config, samples=3, storage=tmp_path, name=name)
+
+    assert run("once") == run("twice")
+
+
+def test_samples_run_side_by_side(ray_here, tiny_config, tmp_path: Path):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+
+    def overlapping(values: dict) -> None:
+        (marks / ray.tune.get_context().get_trial_name()).write_text(str(time.time()))
+        time.sleep(8)
+        (marks / (ray.tune.get_context().get_trial_name() + "-end")).write_text(str(time.time()))
+        ray.tune.report({"epoch": 1, "val_mAP": 0.5, "best_mAP": 0.5, "best_epoch": 1})
+
+    config = override(tiny_config, {"reid.epochs": 1, "sweep.concurrent": None, "resources.gpus": 0})
+    sweep(overlapping, search_space(config), config=config, samples=2, storage=tmp_path, name="side")
+    times = {file.name: float(file.read_text()) for file in marks.iterdir()}
+    assert max(times["sample-01"], times["sample-02"]) < min(
+        times["sample-01-end"], times["sample-02-end"]
+    )

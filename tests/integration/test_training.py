@@ -1,0 +1,136 @@
+"""Ray Train for real: several workers, a worker killed in mid-epoch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from tsme.config import override
+from tsme.data.regdb import read_trial
+from tsme.errors import JobFailed, UserError
+from tsme.models.bundle import load_model
+from tsme.training.chain import Chain
+from workflows import tracking
+from workflows.progress import Display
+from workflows.train import TrainJob, train_lane
+
+
+@pytest.fixture
+def make_job(ray_here, tiny_config, tiny_data, in_folder):
+    """Builds a job of trial 1 with changed settings, its products in a folder of its own."""
+
+    def make(name: str, settings: dict) -> TrainJob:
+        config = override(tiny_config, {"resources.gpus": 0} | settings)
+        trial = read_trial(tiny_data, 1)
+        chain = Chain(config, 1, trial.train, None, "data", in_folder / name)
+        uri = tracking.tracking_uri(in_folder)
+        parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
+        runs = {stage: parent.child(stage, stage, {}) for stage in chain.stages}
+        return TrainJob(chain, runs)
+
+    return make
+
+
+def train(job: TrainJob, folder: Path) -> None:
+    with Display(Console(quiet=True)) as display:
+        train_lane([job], display.board, f"test-{job.chain.products.name}", folder / "ray")
+
+
+def weights(job: TrainJob) -> dict:
+    import torch
+
+    model = load_model(job.chain.model_file, torch.device("cpu"))
+    return {
+        f"{n}.{k}": v
+        for n in ("network", "translators")
+        for k, v in getattr(model, n).state_dict().items()
+    }
+
+
+def workers() -> list[int]:
+    """Process ids of the living Ray Train workers of this test's Ray."""
+    from ray.util.state import list_actors
+
+    actors = list_actors(filters=[("state", "=", "ALIVE")], limit=1000)
+    return [a.pid for a in actors if a.class_name == "RayTrainWorker" and a.pid]
+
+
+def epochs_logged(job: TrainJob, stage: str) -> list[int]:
+    run = job.runs[stage]
+    history = MlflowClient(run.uri).get_metric_history(run.run_id, "loss/total")
+    return [point.step for point in history]
+
+
+def test_two_workers_train_together(make_job, in_folder):
+    job = make_job("pair", {"resources.workers": 2, "reid.identities": 2})
+    train(job, in_folder)
+    assert job.chain.done
+    assert epochs_logged(job, "dsgan") == [1, 2]
+    assert epochs_logged(job, "reid") == [1, 2]
+    assert all(bool(value.isfinite().all()) for value in weights(job).values())
+
+
+def test_a_killed_worker_costs_at_most_the_epoch_in_progress(make_job, in_folder):
+    settings = {"reid.epochs": 12, "dsgan.epochs": 1}
+    calm, struck = make_job("calm", settings), make_job("struck", settings)
+    train(calm, in_folder)
+
+    killed: list[int] = []
+
+    def strike() -> None:
+        while not killed:
+            if len(epochs_logged(struck, "reid")) >= 4:
+                killed.extend(workers())
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    train(struck, in_folder)
+    thread.join()
+    assert len(killed) == 1
+    logged = epochs_logged(struck, "reid")
+    assert sorted(set(logged)) == list(range(1, 13))
+    assert len(logged) <= 13, "an epoch that was done was done again"
+    assert epochs_logged(struck, "dsgan") == [1]
+    undisturbed = weights(calm)
+    for name, value in weights(struck).items():
+        assert value.equal(undisturbed[name]), name
+
+
+def test_divergence_is_one_error_that_names_trial_and_term(make_job, in_folder):
+    job = make_job("wild", {"reid.optimizer.lr": 1e30, "dsgan.epochs": 1})
+    with pytest.raises(JobFailed, match=r"trial 01: reid: the loss \w+ is (nan|inf)"):
+        train(job, in_folder)
+    assert not job.chain.done
+    run = MlflowClient(job.runs["reid"].uri).get_run(job.runs["reid"].run_id)
+    assert run.info.status == "FAILED"
+
+
+def test_a_missing_image_is_the_users_error(make_job, in_folder):
+    job = make_job("gap", {})
+    lost = replace(job.chain.train.visible, root=in_folder)
+    broken = replace(job, chain=replace(job.chain, train=replace(job.chain.train, visible=lost)))
+    with pytest.raises(UserError, match=r"trial 01: .*\.bmp"):
+        train(broken, in_folder)
+
+
+def test_more_than_the_cluster_has_is_refused(ray_here, tiny_config):
+    from workflows.cluster import fit_resources
+
+    with pytest.raises(UserError, match=r"takes 4 GPU .* the cluster has 0"):
+        fit_resources(
+            override(tiny_config, {"resources.gpus": 1, "resources.workers": 4, "resources.cpus": 1})
+        )
+    assert fit_resources(tiny_config).resources.gpus == 0
+    assert ray.cluster_resources()["CPU"] == 2
