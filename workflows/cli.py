@@ -113,7 +113,10 @@ def train(
     with workflow(
         config, data, out, name=f"train {dataset}", trials=[trial], resume=resume, console=console
     ) as flow:
-        files = train_all(flow, config, STAGES[:1] if stage is StageName.dsgan else STAGES)
+        first = flow.chain(flow.config, trial).translators_file
+        if stage is StageName.reid and not first.is_file():
+            raise UserError(f"--stage reid: {out} holds no translators yet; train --stage dsgan or all")
+        files = train_all(flow, flow.config, STAGES[:1] if stage is StageName.dsgan else STAGES)
     console.print(f"{files[trial]}", soft_wrap=True)
 
 

@@ -28,9 +28,9 @@ def people_split(tmp_path, count: int, images: int) -> Split:
 
 @pytest.fixture
 def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., DsganTask]:
-    """make_dsgan(config, visible, infrared): stage 1 on 12 + 10 images of noise by default."""
+    """make_dsgan(config, visible, infrared): stage 1 on 8 + 7 images of noise by default."""
 
-    def make(config: Config = tiny, visible: int = 12, infrared: int = 10) -> DsganTask:
+    def make(config: Config = tiny, visible: int = 8, infrared: int = 7) -> DsganTask:
         return DsganTask(config, grey(noise(visible, 1)), noise(infrared, 2), Worker())
 
     return make

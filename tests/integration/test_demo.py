@@ -1,0 +1,44 @@
+"""`tsme demo` as a new user runs it, in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+
+def tsme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "workflows", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
+    demo = tsme(tmp_path, "demo", "--out", "demo")
+    assert demo.returncode == 0, demo.stderr
+    results = json.loads((tmp_path / "demo" / "results.json").read_text())
+    rows = results["trials"]
+    assert {(row["trial"], row["direction"]) for row in rows} == {
+        (trial, direction) for trial in range(1, 11) for direction in results["summary"]
+    }
+    assert len(rows) == 20
+    chance = 1 / rows[0]["test_identities"]
+    mean = sum(row["rank1"] for row in rows) / len(rows)
+    assert mean >= 5 * chance, mean
+    champion = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_model_version_by_alias(
+        "tsme-regdb", "champion"
+    )
+    assert int(champion.version) == results["model"]["version"]
+
+    arguments = ["--dataset", "regdb", "--data", "demo/data", "--json", "figures.json"]
+    tested = tsme(tmp_path, "test", *arguments, "--resume", "models:/tsme-regdb@champion")
+    assert tested.returncode == 0, tested.stderr
+    assert json.loads((tmp_path / "figures.json").read_text())["trials"] == rows
+
+    again = tsme(tmp_path, "demo", "--out", "demo")
+    assert again.returncode == 0, again.stderr
+    assert "train: 0 of 10 trials" in again.stdout
