@@ -28,6 +28,16 @@ def test_old_content_is_replaced(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    """Replaced by a rename, never written over."""
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with path.open() as reader:
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old"
+
+
 @pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("old", [None, "old"])
 def test_an_interrupted_writer_leaves_what_was_there(tmp_path, raised, old):
@@ -106,5 +116,5 @@ def test_damaged_json_is_a_user_error_that_names_the_file(tmp_path, content):
 
 
 def test_missing_json_is_a_user_error_that_names_the_file(tmp_path):
-    with pytest.raises(UserError, match=r"absent\.json: no such file"):
+    with pytest.raises(UserError, match=r"absent\.json: cannot be read \(No such file"):
         read_json(Path(tmp_path) / "absent.json")

@@ -106,7 +106,10 @@ def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
             raise UserError(f"{config.weights}: not a safetensors file ({error})") from error
     state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     expected = {name: value.shape for name, value in trunk.state_dict().items()}
-    for name in expected.keys() | state.keys():
+    for name, value in trunk.state_dict().items():
+        if name.endswith("num_batches_tracked"):  # older files lack these counters
+            state.setdefault(name, value)
+    for name in sorted(expected.keys() | state.keys()):
         if name not in state or name not in expected or state[name].shape != expected[name]:
             raise UserError(
                 f"{config.weights}: does not fit {config.architecture} of width {config.width}, "

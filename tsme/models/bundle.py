@@ -74,10 +74,12 @@ def read_origin(path: Path) -> Origin:
     """The header alone. Raises UserError as `load_model` does."""
     with _opened(path) as file:
         header = file.metadata() or {}
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path}: not a TSME trial model of the format {FORMAT}")
     try:
         return Origin.model_validate_json(header["origin"])
     except (KeyError, ValidationError) as error:
-        raise UserError(f"{path}: not a TSME trial model ({FORMAT}): {error}") from None
+        raise UserError(f"{path}: not a TSME trial model of this version ({error})") from None
 
 
 def save_translators(

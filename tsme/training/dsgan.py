@@ -46,9 +46,9 @@ class DsganTask:
         self.random = generator(config.seed, "dsgan")
 
     def _lr_factor(self, epochs_done: int) -> float:
-        """1 for the first half of the epochs, then linearly towards 0 after the last."""
+        """1 for the first half of the epochs, then linearly to 0 just after the last (CycleGAN)."""
         half = self.epochs // 2
-        return 1.0 - max(0, epochs_done - half) / (self.epochs - half + 1)
+        return 1.0 - max(0, epochs_done + 1 - half) / (self.epochs - half + 1)
 
     def step_batches(self, epoch: int) -> Iterator[Pair]:
         """Rows of unpaired images; also starts the epoch's own random stream."""
@@ -106,7 +106,7 @@ class DsganTask:
 
     @torch.no_grad()
     def preview(self) -> Tensor:
-        """A picture (3, 2 rows, 3 columns of images): input, translation, and back, for each modality."""
+        """A picture (3, 4 H, 6 W): four visible, then four infrared images, translated and back."""
         networks = cast(Translators, bare(self.translators)).eval()
         count = min(PREVIEW_ROWS, len(self.visible), len(self.infrared))
         columns: list[Tensor] = []
@@ -137,9 +137,14 @@ class DsganTask:
             norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
             momenta = [norm.momentum for norm in norms]
             for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # a plain average over the batches
-            for chunk in images.split(64):
+                norm.train().reset_running_stats()
+            chunks = -(-len(images) // 64)
+            seen = 0
+            for first in range(chunks):
+                chunk = images[first::chunks]  # strided: images of one person stand together
+                seen += len(chunk)
+                for norm in norms:
+                    norm.momentum = len(chunk) / seen  # every image counts alike
                 network(to_range(chunk).to(self.worker.device))
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

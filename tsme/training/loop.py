@@ -48,7 +48,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch of one stage: mean loss terms over its steps, measurements, and what to resume from."""
+    """One epoch of one stage: mean loss terms over its steps, measurements, and what to resume from.
+
+    `checkpoint` holds the living tensors: save it before asking for the next epoch.
+    """
 
     stage: Stage
     epoch: int
