@@ -23,6 +23,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Generate and examine data sets.")
 app.add_typer(data_app, name="data")
 console = Console()
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 class Dataset(StrEnum):
@@ -254,6 +255,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         # A usage error of typer's own (its exception types are not public).
         _fail(error.format_message(), 2)
+    if status == INTERRUPTED:
+        _fail("interrupted; a run continues with --resume", INTERRUPTED)
     sys.exit(status)
 
 

@@ -9,6 +9,8 @@ DEFAULTS = {
     # Tune's own tables; our display shows the same.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Tune would end the sweep and let the workflow go on with what there is.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -64,6 +64,9 @@ def evaluate_trials(
         except ray.exceptions.RayTaskError as error:
             for other in waiting:
                 ray.cancel(other, force=True)
+            for number, run in (runs or {}).items():
+                if number not in rows:
+                    run.close("FAILED")
             if isinstance(error.cause, UserError):
                 raise UserError(str(error.cause)) from None
             raise JobFailed(f"evaluation of trial {trial}: {error.cause}") from error

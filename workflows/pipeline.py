@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -115,11 +116,23 @@ def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict
     lanes = [chains[first::count] for first in range(count)]
     with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time"):
         if left:
-            with Display(flow.console) as display, ThreadPoolExecutor(count) as pool:
-                # Threads, because fit() only waits for actors. A failure is raised when the other
-                # lanes are through, whose results then need not be repeated.
-                list(pool.map(partial(_train_lane, flow, display), lanes))
+            with Display(flow.console) as display:
+                _side_by_side([partial(_train_lane, flow, display, lane) for lane in lanes])
     return {chain.trial: chain.product for chain in chains}
+
+
+def _side_by_side(lanes: list[Callable[[], None]]) -> None:
+    """Run all lanes, each in a thread, since Ray Train's fit() does nothing but wait.
+
+    A failure is raised when the other lanes are through, whose results then need not be repeated; an
+    interrupt is raised at once.
+    """
+    pool = ThreadPoolExecutor(len(lanes))
+    try:
+        for future in wait([pool.submit(lane) for lane in lanes]).done:
+            future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _train_lane(flow: Workflow, display: Display, chains: list[Chain]) -> None:
