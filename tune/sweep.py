@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import ray
 import ray.tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
@@ -52,7 +53,7 @@ def sweep(
     Called again with the same storage and name it continues where it was stopped. Raises
     JobFailed if every sample failed.
     """
-    resources = {"CPU": config.resources.cpus, "GPU": min(config.resources.gpus or 0, 1)}
+    resources = {"CPU": _cpus(config), "GPU": min(config.resources.gpus or 0, 1)}
 
     def run(values: dict[str, Any]) -> None:  # Ray Tune takes plain functions only
         run_sample(values)
@@ -71,6 +72,14 @@ def sweep(
         reasons = [str(result.error) for result in results if result.error]
         raise JobFailed(f"all {samples} samples of the sweep failed; the first: {reasons[:1]}")
     return sorted(tried, key=lambda sample: (-sample.score, sample.name))
+
+
+def _cpus(config: Config) -> int:
+    """CPUs of a sample: as configured, or more where fewer samples run at once than would fit."""
+    if config.sweep.concurrent is None:
+        return config.resources.cpus
+    share = int(ray.cluster_resources().get("CPU", 1)) // config.sweep.concurrent
+    return max(config.resources.cpus, share)
 
 
 def _new_tuner(

@@ -233,12 +233,15 @@ def _trials(text: str) -> list[int] | None:
 
 def _print_results(results: dict[str, Any], out: Path | None) -> None:
     from tsme.evaluation.trials import Row
-    from tsme.report.tables import results_table
+    from tsme.report.tables import results_tables
 
     rows = [Row(**row) for row in results["trials"]]
-    console.print(results_table(rows, results["summary"]))
+    for table in results_tables(rows, results["summary"]):
+        console.print(table)
     if out is not None:
-        console.print(f"figures: {out / 'results.json'}   runs: mlflow ui   weights: {out / 'stages'}")
+        console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
+        console.print(f"weights: {out / 'stages'}", soft_wrap=True)
+        console.print("runs and pictures: mlflow ui, in this folder")
 
 
 def main(arguments: list[str] | None = None) -> None:

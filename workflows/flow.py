@@ -95,7 +95,8 @@ def workflow(
         uri = tracking.tracking_uri(out if in_submitted_job() else Path.cwd())
         run = tracking.open_workflow(uri, config, name, data, data_print, run_id)
         write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
-        console.print(f"data {data_print} · run {run.run_id} in {uri} · results in {out}")
+        console.print(f"data {data_print} in {data}", soft_wrap=True)
+        console.print(f"MLflow run {run.run_id} in {uri}", soft_wrap=True)
         try:
             yield Workflow(config, data, out, loaded, data_print, run, console)
         except BaseException as error:

@@ -35,7 +35,7 @@ class SampleJob:
         """
         label = ray.tune.get_context().get_trial_name()
         config = override(self.chain.config, values)
-        torch.set_num_threads(config.resources.cpus)
+        torch.set_num_threads(int(ray.get_runtime_context().get_assigned_resources()["CPU"]))
         chain = replace(self.chain, config=config)
         run = self.parent.child(f"sweep {label}", label, values)
         state = load_checkpoint(ray.tune.get_checkpoint())

@@ -68,6 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_killed_drivers_lose_nothing_that_was_done(folder: Path, tiny_data: Path, tiny_settings):
     arguments = command(tiny_data, tiny_settings)
     kill_when(lambda: len(epochs(folder, "sweep sample-02")) >= 1, arguments, folder)

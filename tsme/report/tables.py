@@ -13,22 +13,28 @@ from tsme.evaluation.trials import FIGURES, Row
 TITLES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
 
 
-def results_table(rows: list[Row], summary: Mapping[str, Any]) -> Table:
-    """A line per trial and direction, then mean ± standard deviation per direction."""
-    people = sorted({row.test_identities for row in rows})
-    table = Table(title=f"RegDB protocol, {' or '.join(map(str, people))} test identities, figures in %")
-    table.add_column("direction")
+def results_tables(rows: list[Row], summary: Mapping[str, Any]) -> list[Table]:
+    """A table per direction: a line per trial, then mean and standard deviation over the trials."""
+    return [
+        _direction_table(direction, [row for row in rows if row.direction == direction], figures)
+        for direction, figures in summary.items()
+    ]
+
+
+def _direction_table(direction: str, rows: list[Row], figures: Mapping[str, Any]) -> Table:
+    people = " or ".join(str(n) for n in sorted({row.test_identities for row in rows}))
+    title = f"RegDB, {direction.replace('-', ' ')}, {people} test identities, in %"
+    table = Table(title=title)
     table.add_column("trial", justify="right")
     for figure in FIGURES:
         table.add_column(TITLES.get(figure, figure), justify="right")
-    for direction, figures in summary.items():
-        for row in rows:
-            if row.direction == direction:
-                values = [f"{100 * getattr(row, figure):.2f}" for figure in FIGURES]
-                seen = f" (weights of {row.model_trial}, saw {row.seen_identities})"
-                table.add_row(direction, f"{row.trial}{seen * (row.trial != row.model_trial)}", *values)
-        means = [f"{100 * figures[f]['mean']:.2f} ± {100 * figures[f]['std']:.2f}" for f in FIGURES]
-        table.add_row(direction, "mean", *means, style="bold", end_section=True)
+    for row in rows:
+        seen = f" (weights of {row.model_trial}: saw {row.seen_identities})"
+        name = f"{row.trial}{seen * (row.trial != row.model_trial)}"
+        table.add_row(name, *(f"{100 * getattr(row, figure):.2f}" for figure in FIGURES))
+    table.add_section()
+    for part in ("mean", "std"):
+        table.add_row(part, *(f"{100 * figures[f][part]:.2f}" for f in FIGURES), style="bold")
     return table
 
 
