@@ -12,8 +12,8 @@ import ray
 from tsme.config import Config, Resources
 from tsme.errors import UserError
 
-# How often Ray Train's controller looks after its workers. Reports pass at this rate, so with the
-# default of 2 s short epochs would wait for it.
+# How often Ray Train's controller looks after its workers. Reports pass and checkpoints are committed
+# at this rate, so with the default of 2 s short epochs would wait for it.
 WORKERS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
 
 

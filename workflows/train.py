@@ -62,6 +62,7 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Pat
                 max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES
             ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            callbacks=[NoUseTrying()],
         ),
     )
     try:
@@ -72,6 +73,17 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Pat
                 for run in job.runs.values():
                     run.close("FAILED")
         raise _cause(error, name) from error
+
+
+class NoUseTrying(ray.train.UserCallback):
+    """Ends a run whose workers fail by what another attempt cannot mend: bad data, a diverged loss."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Raise what a worker raised; Ray Train then makes no further attempt."""
+        for error in worker_exceptions.values():
+            cause = _original(error)
+            if isinstance(cause, (UserError, Diverged)):
+                raise cause
 
 
 def scaling(resources: Resources) -> ray.train.ScalingConfig:
@@ -86,13 +98,17 @@ def scaling(resources: Resources) -> ray.train.ScalingConfig:
 
 def _cause(error: ray.train.TrainingFailedError, name: str) -> Exception:
     """What went wrong in a worker, in the worker's own words."""
-    failures = list(getattr(error, "worker_failures", {}).values()) or [error]
-    causes = [getattr(failure, "cause", None) or failure for failure in failures]
-    for cause in causes:
-        if isinstance(cause, UserError):
-            return UserError(str(cause))
-    words = str(causes[0]).strip().splitlines() or ["no message"]
-    return JobFailed(f"training {name}: {type(causes[0]).__name__}: {words[-1]}")
+    failures = list(getattr(error, "worker_failures", {}).values())
+    cause = _original(failures[0] if failures else getattr(error, "controller_failure", error))
+    if isinstance(cause, UserError):
+        return UserError(str(cause))
+    words = str(cause).strip().splitlines() or ["no message"]
+    return JobFailed(f"training {name}: {type(cause).__name__}: {words[-1]}")
+
+
+def _original(error: Exception) -> Exception:
+    """The exception that a worker's failure wraps."""
+    return getattr(error, "cause", None) or error
 
 
 def _train_worker(parameters: dict[str, Any]) -> None:
