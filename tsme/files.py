@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from tsme.errors import UserError
 
 
@@ -25,8 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written ({_reason(error)})") from error
     finally:
         with suppress(OSError):  # it may never have come to be
             temporary.unlink()
@@ -44,6 +46,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be read ({_reason(error)})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a JSON file ({error})") from None
+
+
+def _reason(error: Exception) -> str:
+    """The system's words where there are any, which do not repeat the path."""
+    return getattr(error, "strerror", None) or str(error)

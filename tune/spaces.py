@@ -17,18 +17,20 @@ def search_space(config: Config) -> Space:
     Learning rates and w_hc range over a factor of three either side of the preset's value (their
     effect is multiplicative), the heads' weights over [0.25, 2] as published values are all 1.
     λ_cyc and λ_id come from a few values each, so that samples that agree on them share one stage 1.
+    What is set to 0 is left out of the method, and out of the search.
     """
     reid, dsgan = config.reid, config.dsgan
-    return {
+    space = {
         "reid.optimizer.lr": _around(reid.optimizer.lr),
         "reid.optimizer.backbone_factor": _around(reid.optimizer.backbone_factor),
         "reid.loss.hetero_centre": _around(reid.loss.hetero_centre),
-        "reid.loss.fused": ray.tune.uniform(0.25, 2.0),
-        "reid.loss.real": ray.tune.uniform(0.25, 2.0),
-        "reid.loss.translated": ray.tune.uniform(0.25, 2.0),
+        "reid.loss.fused": _weight(reid.loss.fused),
+        "reid.loss.real": _weight(reid.loss.real),
+        "reid.loss.translated": _weight(reid.loss.translated),
         "dsgan.loss.cycle": ray.tune.choice(_multiples(dsgan.loss.cycle)),
         "dsgan.loss.identity": ray.tune.choice(_multiples(dsgan.loss.identity)),
     }
+    return {key: space[key] for key, value in configured(config, space).items() if value > 0}
 
 
 def configured(config: Config, space: Space) -> dict[str, float]:
@@ -44,7 +46,11 @@ def configured(config: Config, space: Space) -> dict[str, float]:
 
 
 def _around(value: float) -> Any:
-    return ray.tune.loguniform(value / 3, value * 3)
+    return ray.tune.loguniform(value / 3, value * 3) if value > 0 else None
+
+
+def _weight(value: float) -> Any:
+    return ray.tune.uniform(min(0.25, value), max(2.0, value))
 
 
 def _multiples(value: float) -> list[float]:

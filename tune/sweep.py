@@ -19,7 +19,7 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from tsme.config import Config
-from tsme.errors import JobFailed
+from tsme.errors import JobFailed, UserError
 from tune.spaces import Space, configured
 
 METRIC = "val_mAP"
@@ -50,7 +50,7 @@ def sweep(
 ) -> list[Sample]:
     """Try `samples` points of the space, the configured one first; best sample first.
 
-    Called again with the same storage and name it continues where it was stopped. Raises
+    Called again with the same storage and name it continues where it was stopped. Raises UserError or
     JobFailed if every sample failed.
     """
     resources = {"CPU": _cpus(config), "GPU": min(config.resources.gpus or 0, 1)}
@@ -69,17 +69,26 @@ def sweep(
     results = tuner.fit()
     tried = [_sample(result) for result in results if result.metrics and "best_mAP" in result.metrics]
     if not tried:
-        reasons = [str(result.error) for result in results if result.error]
-        raise JobFailed(f"all {samples} samples of the sweep failed; the first: {reasons[:1]}")
+        raise _cause([result.error for result in results if result.error], samples)
     return sorted(tried, key=lambda sample: (-sample.score, sample.name))
+
+
+def _cause(errors: list[Any], samples: int) -> Exception:
+    """Why every sample failed, in the words of the first."""
+    error = errors[0] if errors else "no sample reported anything"
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, UserError):
+        return UserError(str(cause))
+    words = str(cause).strip().splitlines() or ["no message"]
+    return JobFailed(f"all {samples} samples of the sweep failed; the first: {words[-1]}")
 
 
 def _cpus(config: Config) -> int:
     """CPUs of a sample: as configured, or more where fewer samples run at once than would fit."""
     if config.sweep.concurrent is None:
         return config.resources.cpus
-    share = int(ray.cluster_resources().get("CPU", 1)) // config.sweep.concurrent
-    return max(config.resources.cpus, share)
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return max(config.resources.cpus, int(max(nodes)) // config.sweep.concurrent)
 
 
 def _new_tuner(
@@ -87,11 +96,12 @@ def _new_tuner(
 ) -> ray.tune.Tuner:
     settings = config.sweep
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search: Any = OptunaSearch(
-        metric=METRIC, mode="max", points_to_evaluate=[configured(config, space)], seed=config.seed
-    )
-    if settings.concurrent is not None:
-        search = ConcurrencyLimiter(search, max_concurrent=settings.concurrent)
+    search: Any = None  # without a space there is one sample, and nothing to propose
+    if space:
+        points = [configured(config, space)]
+        search = OptunaSearch(metric=METRIC, mode="max", points_to_evaluate=points, seed=config.seed)
+        if settings.concurrent is not None:
+            search = ConcurrencyLimiter(search, max_concurrent=settings.concurrent)
     scheduler = ASHAScheduler(
         time_attr="epoch",
         metric=METRIC,

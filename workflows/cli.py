@@ -78,9 +78,16 @@ def run(
 
     config, out = _configured(preset, set_), out or Path("runs") / preset
     with workflow(
-        config, data, out, name=f"run {preset}", trials=_trials(trials), resume=resume, console=console
+        config,
+        data,
+        out,
+        name=f"run {preset}",
+        trials=_trials(trials),
+        resume=resume,
+        console=console,
+        samples=sweep,
     ) as flow:
-        results = run_workflow(flow, sweep)
+        results = run_workflow(flow)
     _print_results(results, out)
 
 
@@ -116,7 +123,9 @@ def train(
     ) as flow:
         first = flow.chain(flow.config, trial).translators_file
         if stage is StageName.reid and not first.is_file():
-            raise UserError(f"--stage reid: {out} holds no translators yet; train --stage dsgan or all")
+            raise UserError(
+                f"--stage reid: {out} holds no translators yet; run --stage dsgan --resume before"
+            )
         files = train_all(flow, flow.config, STAGES[:1] if stage is StageName.dsgan else STAGES)
     console.print(f"{files[trial]}", soft_wrap=True)
 
@@ -138,9 +147,16 @@ def sweep(
 
     config, out = _configured(preset, set_), out or Path("runs") / f"sweep-{preset}"
     with workflow(
-        config, data, out, name=f"sweep {preset}", trials=[trial], resume=resume, console=console
+        config,
+        data,
+        out,
+        name=f"sweep {preset}",
+        trials=[trial],
+        resume=resume,
+        console=console,
+        samples=samples,
     ) as flow:
-        choice = choose(flow, samples)
+        choice = choose(flow)
     console.print(samples_table([(s.name, s.values, s.score, s.epoch, s.epochs) for s in choice.samples]))
     best = choice.samples[0]
     settings = best.values | {"reid.epochs": best.epoch}
@@ -241,7 +257,8 @@ def _print_results(results: dict[str, Any], out: Path | None) -> None:
     if out is not None:
         console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
         console.print(f"weights: {out / 'stages'}", soft_wrap=True)
-        console.print("runs and pictures: mlflow ui, in this folder")
+        store = results["mlflow_uri"]
+        console.print(f"runs, curves, pictures: mlflow ui --backend-store-uri {store}", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -257,9 +274,9 @@ def main(arguments: list[str] | None = None) -> None:
         if not hasattr(error, "format_message"):
             raise
         # A usage error of typer's own (its exception types are not public).
-        _fail(error.format_message(), 2)
+        _fail(error.format_message() or "which command? --help lists them", 2)
     if status == INTERRUPTED:
-        _fail("interrupted; a run continues with --resume", INTERRUPTED)
+        _fail("interrupted; what was finished is kept, and a run goes on with --resume", INTERRUPTED)
     sys.exit(status)
 
 

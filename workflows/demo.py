@@ -23,5 +23,14 @@ def run_demo(out: Path, console: Console) -> dict[str, Any]:
     if not data.exists():
         generate(data, identities=IDENTITIES, images=IMAGES, seed=0, console=console)
     resume = (out / "run.json").exists()
-    with workflow(demo(), data, out, name="demo", trials=None, resume=resume, console=console) as flow:
-        return run_workflow(flow, SAMPLES)
+    with workflow(
+        demo(),
+        data,
+        out,
+        name="demo",
+        trials=None,
+        resume=resume,
+        console=console,
+        samples=SAMPLES,
+    ) as flow:
+        return run_workflow(flow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from workflows.tracking import Run
 
 @dataclass
 class Workflow:
-    """A run of the workflow in the folder `out`; `timeline` collects what took how long."""
+    """A run of the workflow in the folder `out`."""
 
     config: Config
     data: Path
@@ -38,15 +38,22 @@ class Workflow:
     fingerprint: str
     run: Run
     console: Console
-    timeline: list[dict[str, Any]] = field(default_factory=list)
+    samples: int
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Announce a step and note its duration."""
+        """Announce a step and note its duration in the run's timeline, which resuming continues."""
         self.console.print(f"[bold]{name}[/bold]")
         began = time.monotonic()
         yield
-        self.timeline.append({"step": name, "seconds": round(time.monotonic() - began, 1)})
+        seconds = round(time.monotonic() - began, 1)
+        write_json(self.out / "timeline.json", [*self.timeline, {"step": name, "seconds": seconds}])
+
+    @property
+    def timeline(self) -> list[dict[str, Any]]:
+        """The steps so far and their durations in seconds."""
+        file = self.out / "timeline.json"
+        return read_json(file) if file.exists() else []
 
     def chain(self, config: Config, trial: int, stages: tuple[Stage, ...] = STAGES) -> Chain:
         """Training of a trial on all of its training people."""
@@ -71,8 +78,11 @@ def workflow(
     trials: list[int] | None,
     resume: bool,
     console: Console,
+    samples: int = 0,
 ) -> Iterator[Workflow]:
     """Open a workflow in `out`: data read, Ray up, MLflow's parent run open; closed with the block.
+
+    `samples` of a sweep are a part of what the run is, like configuration, trials and data.
 
     Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
     """
@@ -86,23 +96,29 @@ def workflow(
     data_print = fingerprint(data, available_trials(data))
     identity = {
         "config": config.model_dump(mode="json", exclude={"resources"}),
+        "workers": config.resources.workers,
         "trials": list(loaded),
+        "samples": samples,
         "data_fingerprint": data_print,
     }
-    run_id = _claim(out, identity, resume)
+    known = _claim(out, identity, resume)
     with cluster():
         config = fit_resources(config)
-        uri = tracking.tracking_uri(out if in_submitted_job() else Path.cwd())
-        run = tracking.open_workflow(uri, config, name, data, data_print, run_id)
-        write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
-        console.print(f"data {data_print} in {data}", soft_wrap=True)
-        console.print(f"MLflow run {run.run_id} in {uri}", soft_wrap=True)
+        here = out if in_submitted_job() else Path.cwd()
+        uri = known.get("mlflow_uri") or tracking.tracking_uri(here)
+        run = tracking.open_workflow(uri, config, name, data, data_print, known.get("mlflow_run"))
+        status = "FINISHED"
         try:
-            yield Workflow(config, data, out, loaded, data_print, run, console)
+            write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
+            console.print(f"data {data_print} in {data}", soft_wrap=True)
+            console.print(f"MLflow run {run.run_id} in {uri}", soft_wrap=True)
+            yield Workflow(config, data, out, loaded, data_print, run, console, max(1, samples))
         except BaseException as error:
-            run.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             raise
-        run.close()
+        finally:
+            run.close_running_children(status)
+            run.close(status)
 
 
 def _refuse_faults(data: Path, console: Console) -> None:
@@ -115,21 +131,21 @@ def _refuse_faults(data: Path, console: Console) -> None:
         raise UserError(f"{report.faults[0]}{more}")
 
 
-def _claim(out: Path, identity: dict[str, Any], resume: bool) -> str | None:
-    """The MLflow run to continue in `out`, None for a new one; UserError if it is taken."""
+def _claim(out: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """run.json of the run to continue in `out`, empty for a new one; UserError if it is taken."""
     file = out / "run.json"
     if not file.exists():
         taken = [name for name in ("stages", "ray", "results.json") if (out / name).exists()]
         if taken:
             raise UserError(f"{out}: holds {taken[0]} but no run.json of a run; choose another --out")
-        return None
+        return {}
     if not resume:
         raise UserError(f"{out}: already holds a run; --resume continues it, or choose another --out")
-    known = read_json(file)
+    known: dict[str, Any] = read_json(file)
     for key, value in identity.items():
         if known.get(key) != value:
             raise UserError(
                 f"{out}: the run there has another {key.replace('_', ' ')}; resume it with the options "
                 "it was started with, or choose another --out"
             )
-    return str(known["mlflow_run"])
+    return known

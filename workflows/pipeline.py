@@ -11,6 +11,7 @@ from typing import Any
 
 from tsme.config import Config, override
 from tsme.data.records import hold_out
+from tsme.errors import JobFailed
 from tsme.evaluation.trials import PROTOCOL, Row, summarise
 from tsme.files import read_json, write_json
 from tsme.models.reid import FUSED_STRIPES
@@ -42,12 +43,12 @@ class Choice:
         return self.samples[0].score
 
 
-def run_workflow(flow: Workflow, samples: int) -> dict[str, Any]:
+def run_workflow(flow: Workflow) -> dict[str, Any]:
     """Everything, from the sweep to the promoted version; returns what results.json holds."""
-    choice = choose(flow, max(1, samples))
+    choice = choose(flow)
     weights = train_all(flow, choice.config, STAGES)
     name = f"tsme-{flow.config.dataset}"
-    candidate = registry.Candidate(choice.score, choice.validation_set)
+    candidate = registry.Candidate(choice.score, choice.validation_set, flow.fingerprint)
     with flow.step("register"):
         descriptor = FUSED_STRIPES * choice.config.reid.embedding
         version = registry.register(flow.run, name, weights, descriptor, candidate)
@@ -63,20 +64,32 @@ def run_workflow(flow: Workflow, samples: int) -> dict[str, Any]:
     return results
 
 
-def choose(flow: Workflow, samples: int) -> Choice:
-    """Sweep on the first trial: part of its training people measure what the others taught."""
+def choose(flow: Workflow) -> Choice:
+    """Sweep on the first trial: part of its training people measure what the others taught.
+
+    Every sample trains with one worker. Raises JobFailed if none learnt anything.
+    """
+    samples = flow.samples
     number, trial = next(iter(flow.trials.items()))
     config = flow.config
     train, held = hold_out(trial.train, config.validation.fraction, config.seed)
-    chain = Chain(config, number, train, held, flow.fingerprint, flow.out / "stages")
+    alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
+    chain = Chain(alone, number, train, held, flow.fingerprint, flow.out / "stages")
+    if config.resources.workers > 1:
+        flow.console.print(
+            f"note: samples train with one worker; {config.resources.workers} workers make batches "
+            "that many times larger, for which the chosen learning rates may not be best"
+        )
     title = f"choose: {samples} of the sweep's samples on trial {number}, "
     title += f"measured on {len(held.identities)} held-out people"
-    file = flow.out / f"sweep-{samples}.json"
+    file = flow.out / "sweep.json"
     with flow.step(title):
         if not file.exists():
             write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples)])
         tried = [Sample(**values) for values in read_json(file)]
     best = tried[0]
+    if best.epoch == 0:
+        raise JobFailed("every sample of the sweep diverged: lower reid.optimizer.lr")
     chosen = override(config, best.values | {"reid.epochs": best.epoch})
     flow.run.tag({"sweep.best": best.name})
     flow.run.log_metrics({"validation_mAP": best.score, "chosen_epochs": best.epoch})
@@ -91,16 +104,15 @@ def _run_sweep(flow: Workflow, chain: Chain, samples: int) -> list[Sample]:
     with Display(flow.console) as display:
         tried = sweep(
             SampleJob(chain, flow.run, display.board),
-            search_space(chain.config),
+            search_space(chain.config) if samples > 1 else {},
             config=chain.config,
             samples=samples,
             storage=flow.out / "ray",
-            name=f"sweep-{samples}",
+            name="sweep",
         )
-    for sample in tried:  # a sample stopped early could not close its own run
-        run = flow.run.child(f"sweep {sample.name}", sample.name, sample.values)
-        run.tag({"epochs": f"{sample.epochs} of {chain.config.reid.epochs}"})
-        run.close()
+    flow.run.close_running_children("FINISHED")  # samples stopped early could not
+    if len(tried) < samples:
+        flow.console.print(f"note: {samples - len(tried)} of {samples} samples failed; see their runs")
     return tried
 
 
@@ -165,9 +177,8 @@ def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
         n: flow.run.child(f"trial {n:02d} stage 3 evaluation", f"evaluation {path.stem}", {"trial": n})
         for n, path in left.items()
     }
-    fresh = evaluate_trials(left, flow.data, flow.config.resources, runs=runs)
-    for n in left:
-        write_json(files[n], [row.to_json() for row in fresh if row.trial == n])
+    for n, rows in evaluate_trials(left, flow.data, flow.config.resources, runs=runs):
+        write_json(files[n], [row.to_json() for row in rows])
     return [Row(**row) for file in files.values() for row in read_json(file)]
 
 
@@ -189,6 +200,7 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
         "summary": summarise(rows),
         "git_revision": tracking.git_revision(),
         "mlflow_run": flow.run.run_id,
+        "mlflow_uri": flow.run.uri,
         "timeline": flow.timeline,
     }
 

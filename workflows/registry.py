@@ -5,7 +5,6 @@ What decides is the validation score, never a test figure.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -13,26 +12,32 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
+import tsme
 from tsme.errors import UserError
-from workflows.tracking import PACKAGES, Run
+from workflows.tracking import Run
 
 CHAMPION = "champion"
 WEIGHTS = "weights"
+# What loading the model takes.
+SERVING = ("torch", "torchvision", "numpy", "pillow", "pydantic", "safetensors")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a version is judged by: `score` on the people named by `validation_set`."""
+    """What a version is judged by: `score` on held-out people of the data they come from."""
 
     score: float
     validation_set: str
+    data_fingerprint: str
 
 
 def register(
@@ -40,12 +45,37 @@ def register(
 ) -> int:
     """Log the weights of all trials as one model of `run` and register it; returns its version.
 
-    `descriptor` is the length of a descriptor. The same run registers once: asked again (after a
-    resume), it returns the version it has.
+    `descriptor` is the length of a descriptor. The same weights of a run are registered once: asked
+    again (after a resume), it returns the version they are in.
     """
-    known = run.client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
-    if known:
-        return int(known[0].version)
+    _create_name(run, name)
+    keys = ",".join(path.stem for path in weights.values())
+    for known in run.client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'"):
+        if known.tags.get("weights") == keys:
+            return int(known.version)
+    info = _log_model(run, weights, descriptor)
+    tags = {
+        "validation_mAP": repr(candidate.score),
+        "validation_set": candidate.validation_set,
+        "data_fingerprint": candidate.data_fingerprint,
+        "weights": keys,
+    }
+    created = run.client.create_model_version(
+        name, info.model_uri, run.run_id, tags=tags, model_id=info.model_id
+    )
+    return int(created.version)
+
+
+def _create_name(run: Run, name: str) -> None:
+    try:
+        run.client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _log_model(run: Run, weights: Mapping[int, Path], descriptor: int) -> Any:
+    """The weights, and the code that loads them, as an MLflow model of the run."""
     mlflow.set_tracking_uri(run.uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
@@ -57,21 +87,13 @@ def register(
             name="model",
             loader_module="tsme.serving",
             data_path=str(data),
+            code_paths=[str(Path(tsme.__file__).parent)],
             signature=_signature(descriptor),
             input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
-            pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
+            pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
         )
-    tags = {
-        "validation_mAP": repr(candidate.score),
-        "validation_set": candidate.validation_set,
-        "trials": ",".join(map(str, weights)),
-    }
-    with contextlib.suppress(MlflowException):  # it exists
-        run.client.create_registered_model(name)
-    created = run.client.create_model_version(
-        name, info.model_uri, run.run_id, tags=tags, model_id=info.model_id
-    )
-    return int(created.version)
+    run.client.update_run(run.run_id, status="RUNNING")  # start_run's end has finished it
+    return info
 
 
 def _signature(descriptor: int) -> ModelSignature:
@@ -86,35 +108,34 @@ def _signature(descriptor: int) -> ModelSignature:
 def promote(run: Run, name: str, version_number: int, candidate: Candidate) -> str:
     """Give the version the alias `champion` if it earns it; returns, and tags it with, the reason."""
     client = run.client
-    try:
-        champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        champion = None
-    if champion is not None and int(champion.version) == version_number:
-        return str(champion.tags.get("decision", "champion already"))
-    wins, reason = _decide(champion and champion.version, champion and champion.tags, candidate)
+    decided = client.get_model_version(name, str(version_number)).tags.get("decision")
+    if decided:  # a resumed run does not contest what came after it
+        return str(decided)
+    champion = _champion(run, name)
+    wins, reason = (True, "the first version") if champion is None else _decide(champion, candidate)
+    reason = f"{'' if wins else 'not '}champion: validation mAP {candidate.score:.4f}, {reason}"
     if wins:
         client.set_registered_model_alias(name, CHAMPION, str(version_number))
     client.set_model_version_tag(name, str(version_number), "decision", reason)
     return reason
 
 
-def _decide(
-    champion: str | None, tags: Mapping[str, str] | None, candidate: Candidate
-) -> tuple[bool, str]:
-    """Whether the candidate takes the alias, and why."""
-    ours = f"validation mAP {candidate.score:.4f}"
-    if champion is None or tags is None:
-        return True, f"champion: the first version ({ours})"
-    if tags.get("validation_set") != candidate.validation_set:
-        return True, (
-            f"champion: version {champion} was validated on other people or data, so its score does "
-            f"not compare; the newest takes the alias ({ours})"
-        )
+def _champion(run: Run, name: str) -> ModelVersion | None:
+    """The present champion, None if there is none."""
+    model = run.client.get_registered_model(name)
+    number = model.aliases.get(CHAMPION)
+    return None if number is None else run.client.get_model_version(name, str(number))
+
+
+def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
+    """Whether the candidate takes the alias from the champion, and why."""
+    tags = champion.tags
+    if tags["data_fingerprint"] != candidate.data_fingerprint:
+        return True, f"version {champion.version} is of other data, with which scores do not compare"
     theirs = float(tags["validation_mAP"])
-    if candidate.score > theirs:
-        return True, f"champion: {ours}, above version {champion}'s {theirs:.4f}"
-    return False, f"not champion: {ours}, not above version {champion}'s {theirs:.4f}"
+    wins = candidate.score > theirs
+    people = "" if tags["validation_set"] == candidate.validation_set else " (on other held-out people)"
+    return wins, f"{'' if wins else 'not '}above version {champion.version}'s {theirs:.4f}{people}"
 
 
 def fetch(uri: str, tracking: str, target: Path) -> Path:

@@ -13,6 +13,7 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.config import override
+from tsme.errors import UserError
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.worker import Worker
@@ -52,9 +53,15 @@ class SampleJob:
         except Diverged as error:
             run.tag({"diverged": str(error)})
             run.close("FAILED")
-            ray.tune.report({"epoch": config.reid.epochs, "val_mAP": 0.0, **best})
-            return
-        run.close()
+            ray.tune.report(
+                {"epoch": config.reid.epochs, "val_mAP": 0.0, "best_mAP": 0.0, "best_epoch": 0}
+            )
+        except UserError as error:
+            run.tag({"error": str(error)})
+            run.close("FAILED")
+            raise
+        else:
+            run.close()
 
 
 def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:

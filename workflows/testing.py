@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from tsme.config import Resources
 from tsme.data.fingerprint import fingerprint
 from tsme.data.regdb import available_trials
@@ -56,12 +58,15 @@ def _test_files(dataset: str, data: Path, files: dict[int, Path], cross_trial: b
     data_print = fingerprint(data, available_trials(data))
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
-        alone = Resources(cpus=origin.config.resources.cpus)
-        config = fit_resources(origin.config.model_copy(update={"resources": alone}))
-        rows = evaluate_trials(files, data, config.resources, cross_trial=cross_trial)
+        cpus = min(origin.config.resources.cpus, int(ray.cluster_resources().get("CPU", 1)))
+        alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
+        found = dict(
+            evaluate_trials(files, data, fit_resources(alone).resources, cross_trial=cross_trial)
+        )
+    rows = [row for trial in files for row in found[trial]]
     return {
         "dataset": dataset,
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL + "; weights of another trial allowed" * cross_trial,
         "config": origin.config.model_dump(mode="json"),
         "data": str(data),
         "data_fingerprint": data_print,

@@ -19,10 +19,12 @@ import mlflow
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import DatasetInput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from tsme.config import Config
+from tsme.errors import UserError
 
 PARENT_TAG = "mlflow.parentRunId"
 KEY_TAG = "tsme.key"
@@ -88,6 +90,14 @@ class Run:
         """A file, as an artifact under its own name."""
         self.client.log_artifact(self.run_id, str(path))
 
+    def close_running_children(self, status: str) -> None:
+        """End the child runs that nobody ended: of samples stopped early, of interrupted stages."""
+        for run in self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'",
+        ):
+            self.client.set_terminated(run.info.run_id, status=status)
+
     def close(self, status: str = "FINISHED") -> None:
         """End the run: FINISHED, FAILED or KILLED."""
         self.client.set_terminated(self.run_id, status=status)
@@ -96,10 +106,16 @@ class Run:
 def open_workflow(
     uri: str, config: Config, name: str, data: Path, fingerprint: str, run_id: str | None
 ) -> Run:
-    """The parent run of a workflow: a new one, or `run_id` opened again."""
+    """The parent run of a workflow: a new one, or `run_id` opened again.
+
+    Raises UserError if the store has no such run.
+    """
     client = MlflowClient(tracking_uri=uri)
     if run_id is not None:
-        run = client.get_run(run_id)
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            raise UserError(f"{uri}: cannot continue MLflow run {run_id} ({error.message})") from None
         client.update_run(run_id, status="RUNNING")
         return Run(uri, run.info.experiment_id, run_id)
     experiment = _experiment(client, uri, f"tsme-{config.dataset}")

@@ -68,10 +68,6 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Pat
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        for job in jobs:
-            if not job.chain.done:
-                for run in job.runs.values():
-                    run.close("FAILED")
         raise _cause(error, name) from error
 
 
@@ -119,7 +115,7 @@ def _train_worker(parameters: dict[str, Any]) -> None:
     torch.set_num_threads(jobs[0].chain.config.resources.cpus)
     checkpoint = load_checkpoint(ray.train.get_checkpoint())
     for job in jobs:
-        if job.chain.done:
+        if worker.agree(job.chain.done):
             continue
         mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.key else None
         unfinished = dict(job.runs)

@@ -90,7 +90,8 @@ def test_a_killed_worker_costs_at_most_the_epoch_in_progress(make_job, in_folder
     killed: list[int] = []
 
     def strike() -> None:
-        while not killed:
+        deadline = time.monotonic() + 120
+        while not killed and time.monotonic() < deadline:
             if len(epochs_logged(struck, "reid")) >= 4:
                 killed.extend(workers())
                 for pid in killed:

@@ -22,9 +22,16 @@ SAMPLES = 2
 def run(config, data: Path, out: Path, **options) -> dict:
     console = Console(quiet=True)
     with workflow(
-        config, data, out, name="test", trials=None, console=console, **({"resume": False} | options)
+        config,
+        data,
+        out,
+        name="test",
+        trials=None,
+        console=console,
+        samples=SAMPLES,
+        **({"resume": False} | options),
     ) as flow:
-        return run_workflow(flow, SAMPLES)
+        return run_workflow(flow)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ Shapes: B images, C channels, H x W pixels.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -76,6 +77,15 @@ def residual_stage(
     return nn.Sequential(*blocks)
 
 
+def weights_digest(config: Backbone) -> str:
+    """Names the initial weights: a file by its contents, others as they are configured."""
+    path = Path(config.weights)
+    if not path.is_file():
+        return config.weights
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def build_trunk(config: Backbone) -> Trunk:
     """A trunk with the weights the configuration asks for.
 
@@ -91,7 +101,7 @@ def build_trunk(config: Backbone) -> Trunk:
 def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
     if config.weights == "imagenet":
         try:
-            state = get_model_weights(config.architecture).DEFAULT.get_state_dict(progress=True)
+            state = get_model_weights(config.architecture)["IMAGENET1K_V1"].get_state_dict(progress=True)
         except OSError as error:
             raise UserError(
                 f"ImageNet weights of {config.architecture} cannot be fetched ({error}): set "

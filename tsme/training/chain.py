@@ -22,6 +22,7 @@ from tsme.evaluation.trials import (
     translate_split,
     validation_metrics,
 )
+from tsme.models.backbone import weights_digest
 from tsme.models.bundle import (
     Origin,
     TrialModel,
@@ -61,14 +62,15 @@ class Chain:
         return self.config.digest(
             "dataset", "seed", "image", "dsgan",
             trial=self.trial, data=self.fingerprint, people=self.train.identities,
-            workers=self.config.resources.workers,
+            workers=self.config.resources.workers, weights=weights_digest(self.config.dsgan.backbone),
         )  # fmt: skip
 
     @property
     def key(self) -> str:
         """Name of the trained model: of all that it depends on."""
         validation = [] if self.validation is None else self.validation.identities
-        return self.config.digest("reid", stage1=self.dsgan_key, validation=validation)
+        weights = weights_digest(self.config.reid.backbone)
+        return self.config.digest("reid", stage1=self.dsgan_key, validation=validation, weights=weights)
 
     @property
     def translators_file(self) -> Path:
@@ -100,10 +102,10 @@ def run_chain(
     stream (a stopped sweep sample) leaves no unfinished result.
     """
     images = load_split(chain.config, chain.train)
-    if not chain.translators_file.is_file():
+    if not worker.agree(chain.translators_file.is_file()):
         yield from _dsgan(chain, images, worker, checkpoint)
     worker.wait()  # for the leading worker's file
-    if "reid" in chain.stages and not chain.model_file.is_file():
+    if "reid" in chain.stages and not worker.agree(chain.model_file.is_file()):
         yield from _reid(chain, images, worker, checkpoint)
     worker.wait()
 

@@ -40,6 +40,14 @@ class Worker:
             dist.all_reduce(values)
         return values / self.world_size
 
+    def agree(self, fact: bool) -> bool:
+        """What the leading worker holds true, for all of them: file systems may show them differently."""
+        if self.world_size == 1:
+            return fact
+        value = torch.tensor([int(fact)], device=self.device)
+        dist.broadcast(value, src=0)
+        return bool(value.item())
+
     def wait(self) -> None:
         """Until all workers are here."""
         if self.world_size > 1:
