@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ from tsme.errors import UserError
 from workflows.tracking import Run
 
 CHAMPION = "champion"
+VARIABLE = "MLFLOW_TRACKING_URI"
 WEIGHTS = "weights"
 # What loading the model takes.
 SERVING = ("torch", "torchvision", "numpy", "pillow", "pydantic", "safetensors")
@@ -76,9 +78,12 @@ def _create_name(run: Run, name: str) -> None:
 
 def _log_model(run: Run, weights: Mapping[int, Path], descriptor: int) -> Any:
     """The weights, and the code that loads them, as an MLflow model of the run."""
-    mlflow.set_tracking_uri(run.uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    with TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
+    with (
+        _store(run.uri),
+        TemporaryDirectory() as folder,
+        mlflow.start_run(run_id=run.run_id),
+    ):
         data = Path(folder) / WEIGHTS  # MLflow keeps the folder's name
         data.mkdir()
         for path in weights.values():
@@ -94,6 +99,22 @@ def _log_model(run: Run, weights: Mapping[int, Path], descriptor: int) -> Any:
         )
     run.client.update_run(run.run_id, status="RUNNING")  # start_run's end has finished it
     return info
+
+
+@contextmanager
+def _store(uri: str) -> Iterator[None]:
+    """MLflow's functions that take no client work on this store, for the block.
+
+    They are told through an environment variable, which would otherwise decide where later runs go.
+    """
+    before = os.environ.get(VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def _signature(descriptor: int) -> ModelSignature:
@@ -140,9 +161,9 @@ def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
 
 def fetch(uri: str, tracking: str, target: Path) -> Path:
     """Download a registered model (models:/NAME@ALIAS or models:/NAME/VERSION); returns its folder."""
-    mlflow.set_tracking_uri(tracking)
     try:
-        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target))
+        with _store(tracking):
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target))
     except MlflowException as error:
         raise UserError(f"{uri}: not found in {tracking} ({error.message})") from None
     return Path(folder) / "data" / WEIGHTS

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import ray.tune
 
 from tsme.config import override
+from tsme.errors import UserError
 from tune.spaces import configured, search_space
 from tune.sweep import sweep
 
@@ -45,6 +47,22 @@ def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
     for key, domain in space.items():
         drawn = domain.sample()
         assert override(tiny_config, {key: drawn}) != tiny_config or drawn == point[key]
+
+
+def test_what_is_left_out_of_the_method_is_left_out_of_the_search(tiny_config):
+    space = search_space(override(tiny_config, {"reid.loss.hetero_centre": 0, "reid.loss.real": 0}))
+    assert not {"reid.loss.hetero_centre", "reid.loss.real"} & set(space)
+    wide = override(tiny_config, {"reid.loss.fused": 3.0})
+    assert search_space(wide)["reid.loss.fused"].upper == 3.0
+
+
+def test_a_user_error_of_all_samples_is_told_as_one(ray_here, tiny_config, tmp_path: Path):
+    def sample(values: dict) -> None:
+        raise UserError("weights.bin: no such file")
+
+    config = override(tiny_config, {"resources.gpus": 0})
+    with pytest.raises(UserError, match=r"^weights\.bin: no such file$"):
+        sweep(sample, {}, config=config, samples=1, storage=tmp_path, name="sweep")
 
 
 def test_bad_samples_stop_early_and_the_best_comes_first(ray_here, tiny_config, tmp_path: Path):

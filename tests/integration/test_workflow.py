@@ -28,8 +28,7 @@ def run(config, data: Path, out: Path, **options) -> dict:
         name="test",
         trials=None,
         console=console,
-        samples=SAMPLES,
-        **({"resume": False} | options),
+        **({"resume": False, "samples": SAMPLES} | options),
     ) as flow:
         return run_workflow(flow)
 
@@ -155,16 +154,22 @@ def test_a_folder_in_use_is_refused(finished, tiny_config, tiny_data):
     with pytest.raises(UserError, match="--resume continues it"):
         run(tiny_config, tiny_data, folder / "out")
     other = tiny_config.model_copy(update={"seed": 7})
+    with pytest.raises(UserError, match="another samples"):
+        run(tiny_config, tiny_data, folder / "out", resume=True, samples=5)
     with pytest.raises(UserError, match="another config"):
         run(other, tiny_data, folder / "out", resume=True)
 
 
-def test_registered_model_loads_by_name_and_describes_images(finished, tiny_data):
+def test_registered_model_loads_by_name_and_describes_images(finished, monkeypatch):
     import mlflow
     import numpy as np
 
     folder, _ = finished
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", uri
+    )  # restored after the test; set_tracking_uri sets it too
+    mlflow.set_tracking_uri(uri)
     model = mlflow.pyfunc.load_model("models:/tsme-regdb@champion")
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 20, 3), dtype=np.uint8)
     descriptors = model.predict(images, params={"modality": "infrared", "trial": 2})
