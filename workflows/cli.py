@@ -180,7 +180,7 @@ def test(
     from tsme.files import write_json
     from workflows.testing import test_weights
 
-    results = test_weights(dataset, data, resume, trial, cross_trial=cross_trial)
+    results = test_weights(dataset, data, resume, trial, cross_trial=cross_trial, console=console)
     if json is not None:
         write_json(json, results)
     if results["trained_on"] != results["data_fingerprint"]:

@@ -15,6 +15,7 @@ from tsme.errors import JobFailed
 from tsme.evaluation.trials import PROTOCOL, Row, summarise
 from tsme.files import read_json, write_json
 from tsme.models.reid import FUSED_STRIPES
+from tsme.report.tables import trial_line
 from tsme.training.chain import STAGES, Chain
 from tsme.training.loop import Stage
 from tune.spaces import search_space
@@ -179,6 +180,7 @@ def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
     }
     for n, rows in evaluate_trials(left, flow.data, flow.config.resources, runs=runs):
         write_json(files[n], [row.to_json() for row in rows])
+        flow.console.print(trial_line(n, rows))
     return [Row(**row) for file in files.values() for row in read_json(file)]
 
 

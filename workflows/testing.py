@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from rich.console import Console
 
 from tsme.config import Resources
 from tsme.data.fingerprint import fingerprint
 from tsme.data.regdb import available_trials
 from tsme.errors import UserError
-from tsme.evaluation.trials import PROTOCOL, summarise
+from tsme.evaluation.trials import PROTOCOL, Row, summarise
 from tsme.models.bundle import read_origin
+from tsme.report.tables import trial_line
 from tsme.serving import model_files
 from workflows import registry, tracking
 from workflows.cluster import cluster, fit_resources
@@ -21,7 +23,13 @@ from workflows.evaluate import evaluate_trials
 
 
 def test_weights(
-    dataset: str, data: Path, weights: str, trial: int | None, *, cross_trial: bool
+    dataset: str,
+    data: Path,
+    weights: str,
+    trial: int | None,
+    *,
+    cross_trial: bool,
+    console: Console,
 ) -> dict[str, Any]:
     """Figures of the weights at a path or a models:/ URI, in the form of results.json.
 
@@ -37,7 +45,7 @@ def test_weights(
         else:
             path = Path(weights).resolve()
             files = {read_origin(path).trial: path}
-        return _test_files(dataset, data.resolve(), _for_trial(files, trial), cross_trial)
+        return _test_files(dataset, data.resolve(), _for_trial(files, trial), cross_trial, console)
 
 
 def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
@@ -51,7 +59,9 @@ def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
     raise UserError(f"--trial {trial}: there are weights of trials {', '.join(map(str, files))}")
 
 
-def _test_files(dataset: str, data: Path, files: dict[int, Path], cross_trial: bool) -> dict[str, Any]:
+def _test_files(
+    dataset: str, data: Path, files: dict[int, Path], cross_trial: bool, console: Console
+) -> dict[str, Any]:
     origin = read_origin(next(iter(files.values())))
     if origin.config.dataset != dataset:
         raise UserError(f"--dataset {dataset}: the weights were trained for {origin.config.dataset}")
@@ -60,9 +70,11 @@ def _test_files(dataset: str, data: Path, files: dict[int, Path], cross_trial: b
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
         cpus = min(origin.config.resources.cpus, int(ray.cluster_resources().get("CPU", 1)))
         alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
-        found = dict(
-            evaluate_trials(files, data, fit_resources(alone).resources, cross_trial=cross_trial)
-        )
+        resources = fit_resources(alone).resources
+        found: dict[int, list[Row]] = {}
+        for trial, rows_of_trial in evaluate_trials(files, data, resources, cross_trial=cross_trial):
+            console.print(trial_line(trial, rows_of_trial))
+            found[trial] = rows_of_trial
     rows = [row for trial in files for row in found[trial]]
     return {
         "dataset": dataset,

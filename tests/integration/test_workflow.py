@@ -43,6 +43,11 @@ def finished(ray_here, tiny_config, tiny_data, tmp_path_factory):
     os.chdir(before)
 
 
+def tested(dataset: str, data: Path, weights: str, trial: int | None, *, cross_trial: bool) -> dict:
+    console = Console(quiet=True)
+    return evaluate_weights(dataset, data, weights, trial, cross_trial=cross_trial, console=console)
+
+
 def client(folder: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
 
@@ -114,7 +119,7 @@ def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):
     version = client(folder).get_model_version_by_alias("tsme-regdb", "champion")
     assert int(version.version) == results["model"]["version"]
     assert float(version.tags["validation_mAP"]) == results["validation"]["mAP"]
-    again = evaluate_weights("regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
+    again = tested("regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
     assert again["trials"] == results["trials"]
 
 
@@ -122,8 +127,8 @@ def test_weights_of_another_trial_are_refused_by_name(finished, tiny_data):
     folder, _ = finished
     (weights,) = (folder / "out" / "stages").glob("trial01-*.safetensors")
     with pytest.raises(UserError, match=r"weights of trial 1 offered to trial 2"):
-        evaluate_weights("regdb", tiny_data, str(weights), 2, cross_trial=False)
-    rows = evaluate_weights("regdb", tiny_data, str(weights), 2, cross_trial=True)["trials"]
+        tested("regdb", tiny_data, str(weights), 2, cross_trial=False)
+    rows = tested("regdb", tiny_data, str(weights), 2, cross_trial=True)["trials"]
     assert {row["model_trial"] for row in rows} == {1}
     assert all(row["seen_identities"] > 0 for row in rows)
 

@@ -1,1 +1,1 @@
-"""Reports: tables and pictures."""
+"""Reports: tables for a terminal."""

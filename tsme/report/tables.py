@@ -38,6 +38,15 @@ def _direction_table(direction: str, rows: list[Row], figures: Mapping[str, Any]
     return table
 
 
+def trial_line(trial: int, rows: list[Row]) -> str:
+    """A trial's headline figures, for when its evaluation ends."""
+    figures = [
+        f"{row.direction.replace('-', ' ')} Rank-1 {100 * row.rank1:.2f}, mAP {100 * row.mAP:.2f}"
+        for row in rows
+    ]
+    return f"  trial {trial:02d}: {'; '.join(figures)}"
+
+
 def samples_table(samples: Sequence[tuple[str, Mapping[str, float], float, int, int]]) -> Table:
     """A line per sweep sample: name, what it set, best validation mAP, its epoch, epochs trained."""
     table = Table(title="sweep, best sample first")
