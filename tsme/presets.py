@@ -40,7 +40,7 @@ def demo() -> Config:
         dsgan=Dsgan(
             backbone=small,
             discriminator_width=16,
-            epochs=2,
+            epochs=1,
             optimizer=DsganOptimizer(lr=1e-3),
         ),
         reid=Reid(
