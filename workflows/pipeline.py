@@ -180,7 +180,7 @@ def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
     }
     for n, rows in evaluate_trials(left, flow.data, flow.config.resources, runs=runs):
         write_json(files[n], [row.to_json() for row in rows])
-        flow.console.print(trial_line(n, rows))
+        flow.console.print(trial_line(n, rows), soft_wrap=True)
     return [Row(**row) for file in files.values() for row in read_json(file)]
 
 

@@ -73,7 +73,7 @@ def _test_files(
         resources = fit_resources(alone).resources
         found: dict[int, list[Row]] = {}
         for trial, rows_of_trial in evaluate_trials(files, data, resources, cross_trial=cross_trial):
-            console.print(trial_line(trial, rows_of_trial))
+            console.print(trial_line(trial, rows_of_trial), soft_wrap=True)
             found[trial] = rows_of_trial
     rows = [row for trial in files for row in found[trial]]
     return {
