@@ -7,3 +7,15 @@ class UserError(ValueError):
 
 class JobFailed(RuntimeError):
     """A training or evaluation job ended without a result; says which, and why."""
+
+
+def failure(error: BaseException, what: str) -> UserError | JobFailed:
+    """What to report of a remote process's error: a UserError as it was raised, else a JobFailed.
+
+    `error` may wrap the original as its `cause`, as Ray's errors do; `what` names the job.
+    """
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, UserError):
+        return UserError(str(cause))
+    words = str(cause).strip().splitlines() or ["no message"]
+    return JobFailed(f"{what}: {type(cause).__name__}: {words[-1]}")

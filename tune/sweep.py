@@ -19,7 +19,7 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from tsme.config import Config
-from tsme.errors import JobFailed, UserError
+from tsme.errors import failure
 from tune.spaces import Space, configured
 
 METRIC = "val_mAP"
@@ -69,18 +69,9 @@ def sweep(
     results = tuner.fit()
     tried = [_sample(result) for result in results if result.metrics and "best_mAP" in result.metrics]
     if not tried:
-        raise _cause([result.error for result in results if result.error], samples)
+        first = next((result.error for result in results if result.error), None)
+        raise failure(first or RuntimeError("nothing was reported"), f"all {samples} samples; the first")
     return sorted(tried, key=lambda sample: (-sample.score, sample.name))
-
-
-def _cause(errors: list[Any], samples: int) -> Exception:
-    """Why every sample failed, in the words of the first."""
-    error = errors[0] if errors else "no sample reported anything"
-    cause = getattr(error, "cause", None) or error
-    if isinstance(cause, UserError):
-        return UserError(str(cause))
-    words = str(cause).strip().splitlines() or ["no message"]
-    return JobFailed(f"all {samples} samples of the sweep failed; the first: {words[-1]}")
 
 
 def _cpus(config: Config) -> int:

@@ -11,7 +11,7 @@ import torch
 
 from tsme.config import Resources
 from tsme.data.regdb import read_trial
-from tsme.errors import JobFailed, UserError
+from tsme.errors import failure
 from tsme.evaluation.trials import FIGURES, Row, evaluate_trial
 from tsme.models.bundle import load_model
 from workflows.tracking import Run
@@ -60,7 +60,4 @@ def evaluate_trials(
         except ray.exceptions.RayError as error:
             for left in waiting:
                 ray.cancel(left, force=True)
-            cause = getattr(error, "cause", None) or error
-            if isinstance(cause, UserError):
-                raise UserError(str(cause)) from None
-            raise JobFailed(f"evaluation of trial {trial}: {cause}") from error
+            raise failure(error, f"evaluation of trial {trial}") from None

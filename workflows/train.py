@@ -18,7 +18,7 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.config import Resources
-from tsme.errors import JobFailed, UserError
+from tsme.errors import UserError, failure
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult, Stage
 from tsme.training.worker import Worker
@@ -68,7 +68,9 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Pat
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise _cause(error, name) from error
+        failures = list(getattr(error, "worker_failures", {}).values())
+        first = failures[0] if failures else getattr(error, "controller_failure", error)
+        raise failure(first, f"training {name}") from error
 
 
 class NoUseTrying(ray.train.UserCallback):
@@ -90,16 +92,6 @@ def scaling(resources: Resources) -> ray.train.ScalingConfig:
         use_gpu=gpus > 0,
         resources_per_worker={"CPU": resources.cpus} | ({"GPU": gpus} if gpus else {}),
     )
-
-
-def _cause(error: ray.train.TrainingFailedError, name: str) -> Exception:
-    """What went wrong in a worker, in the worker's own words."""
-    failures = list(getattr(error, "worker_failures", {}).values())
-    cause = _original(failures[0] if failures else getattr(error, "controller_failure", error))
-    if isinstance(cause, UserError):
-        return UserError(str(cause))
-    words = str(cause).strip().splitlines() or ["no message"]
-    return JobFailed(f"training {name}: {type(cause).__name__}: {words[-1]}")
 
 
 def _original(error: Exception) -> Exception:
@@ -158,9 +150,8 @@ def load_checkpoint(checkpoint: ray.train.Checkpoint | None) -> dict[str, Any] |
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(
-            Path(folder) / CHECKPOINT, map_location="cpu", weights_only=True
-        )
+        path = Path(folder) / CHECKPOINT
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
