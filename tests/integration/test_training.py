@@ -60,7 +60,8 @@ def workers() -> list[int]:
     """Process ids of the living Ray Train workers of this test's Ray."""
     from ray.util.state import list_actors
 
-    actors = list_actors(filters=[("state", "=", "ALIVE")], limit=1000)
+    here = ray.get_runtime_context().gcs_address  # not whatever another Ray left on this machine
+    actors = list_actors(here, filters=[("state", "=", "ALIVE")], limit=1000)
     return [a.pid for a in actors if a.class_name == "RayTrainWorker" and a.pid]
 
 
