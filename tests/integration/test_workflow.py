@@ -43,7 +43,7 @@ def finished(ray_here, tiny_config, tiny_data, tmp_path_factory):
     os.chdir(before)
 
 
-def tested(dataset: str, data: Path, weights: str, trial: int | None, *, cross_trial: bool) -> dict:
+def evaluated(dataset: str, data: Path, weights: str, trial: int | None, *, cross_trial: bool) -> dict:
     console = Console(quiet=True)
     return evaluate_weights(dataset, data, weights, trial, cross_trial=cross_trial, console=console)
 
@@ -119,7 +119,7 @@ def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):
     version = client(folder).get_model_version_by_alias("tsme-regdb", "champion")
     assert int(version.version) == results["model"]["version"]
     assert float(version.tags["validation_mAP"]) == results["validation"]["mAP"]
-    again = tested("regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
+    again = evaluated("regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
     assert again["trials"] == results["trials"]
 
 
@@ -127,8 +127,8 @@ def test_weights_of_another_trial_are_refused_by_name(finished, tiny_data):
     folder, _ = finished
     (weights,) = (folder / "out" / "stages").glob("trial01-*.safetensors")
     with pytest.raises(UserError, match=r"weights of trial 1 offered to trial 2"):
-        tested("regdb", tiny_data, str(weights), 2, cross_trial=False)
-    rows = tested("regdb", tiny_data, str(weights), 2, cross_trial=True)["trials"]
+        evaluated("regdb", tiny_data, str(weights), 2, cross_trial=False)
+    rows = evaluated("regdb", tiny_data, str(weights), 2, cross_trial=True)["trials"]
     assert {row["model_trial"] for row in rows} == {1}
     assert all(row["seen_identities"] > 0 for row in rows)
 
@@ -180,3 +180,16 @@ def test_registered_model_loads_by_name_and_describes_images(finished, monkeypat
     descriptors = model.predict(images, params={"modality": "infrared", "trial": 2})
     assert descriptors.shape == (3, 6 * 16)
     np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 6**0.5, rtol=1e-5)
+
+
+def test_a_failed_run_leaves_no_mlflow_run_open(finished, tiny_config, tiny_data):
+    folder, _ = finished
+    options = {"name": "fails", "trials": [1], "resume": False, "console": Console(quiet=True)}
+    with (
+        pytest.raises(RuntimeError, match="lost"),
+        workflow(tiny_config, tiny_data, folder / "failed", **options) as flow,
+    ):
+        child = flow.run.child("stage", "stage", {})
+        raise RuntimeError("lost")
+    statuses = {client(folder).get_run(run.run_id).info.status for run in (flow.run, child)}
+    assert statuses == {"FAILED"}
