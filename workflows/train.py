@@ -124,8 +124,15 @@ def _train_worker(parameters: dict[str, Any]) -> None:
 
 
 def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle) -> None:
-    """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint."""
+    """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint.
+
+    Only once the epoch before is safe in storage (Ray Train commits checkpoints while the next epoch
+    trains), so a run killed at any moment repeats at most one of the epochs it told of.
+    """
     if worker.leads:
+        ray.train.get_all_reported_checkpoints(
+            consistency_mode=ray.train.CheckpointConsistencyMode.COMMITTED
+        )
         log_epoch(job.runs[result.stage], result)
         board.post.remote(describe(job.label, result))
     with tempfile.TemporaryDirectory() as folder:
