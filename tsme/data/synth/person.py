@@ -18,7 +18,7 @@ from tsme.data.synth.pattern import (
     draw_pattern,
 )
 
-Modality: TypeAlias = Literal["visible", "thermal"]
+Modality: TypeAlias = Literal["visible", "thermal", "nir"]
 Facing: TypeAlias = Literal["front", "back"]
 Gender: TypeAlias = Literal["male", "female"]
 Hair: TypeAlias = Literal["short", "long", "bun", "ponytail", "afro", "bald", "cap", "hat", "hood"]
@@ -27,8 +27,6 @@ Lower: TypeAlias = Literal["trousers", "capri", "shorts", "skirt", "long_skirt"]
 Sleeve: TypeAlias = Literal["same", "plain", "accent"]
 Carried: TypeAlias = Literal["none", "backpack", "shoulder_bag", "handbag", "trolley"]
 Tone: TypeAlias = tuple[float, ...]
-
-MODALITIES: tuple[Modality, ...] = ("visible", "thermal")
 
 HAIR: Mapping[Gender, Mapping[Hair, float]] = {
     "male": {"short": 4, "bald": 1, "afro": 1, "cap": 2, "hat": 1.5, "hood": 1.5, "long": 0.5},
@@ -91,10 +89,11 @@ class Clothes:
 
 @dataclass(frozen=True)
 class Person:
-    """One identity. `looks` gives each part's tone: (r, g, b) visible, (temperature,) thermal.
+    """One identity. `looks` gives each part's tone in 0..1, for each sensor.
 
-    Tones are in 0..1. `facing` is the side mostly seen, and `side` (1 the person's own left, -1
-    right) where things are carried.
+    A tone is (r, g, b) in visible light, (temperature,) thermal, (reflectance,) in near infrared.
+    `facing` is the side mostly seen, and `side` (1 the person's own left, -1 right) where things are
+    carried.
     """
 
     gender: Gender
@@ -109,8 +108,8 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """A person whose geometry, colours and temperatures are drawn independently."""
-    geometry, visible, thermal = rng.spawn(3)
+    """A person whose geometry and looks to each sensor are drawn independently."""
+    geometry, visible, thermal, nir = rng.spawn(4)
     gender: Gender = "female" if geometry.random() < 0.5 else "male"
     return Person(
         gender=gender,
@@ -121,7 +120,11 @@ def draw_person(rng: np.random.Generator) -> Person:
         side=int(geometry.choice([-1, 1])),
         bag_size=float(geometry.uniform(0.8, 1.3)),
         facing="front" if geometry.random() < 0.5 else "back",
-        looks={"visible": _draw_colours(visible), "thermal": _draw_temperatures(thermal)},
+        looks={
+            "visible": _draw_colours(visible),
+            "thermal": _draw_temperatures(thermal),
+            "nir": _draw_reflectances(nir),
+        },
     )
 
 
@@ -176,6 +179,17 @@ def _draw_temperatures(rng: np.random.Generator) -> dict[str, Tone]:
         "skin": float(rng.uniform(0.86, 0.98)),
         "hair": float(rng.uniform(0.45, 0.72)),
         "eyes": float(rng.uniform(0.75, 0.85)),
+    }
+    return {part: (level,) for part, level in levels.items()}
+
+
+def _draw_reflectances(rng: np.random.Generator) -> dict[str, Tone]:
+    """Near-infrared reflectance of each part: dyes let it through, so most cloth is pale, skin too."""
+    levels = _draw_levels(rng, 0.16, 0.88, 0.24)
+    levels |= {
+        "skin": float(rng.uniform(0.6, 0.78)),
+        "hair": float(rng.uniform(0.2, 0.5)),
+        "eyes": float(rng.uniform(0.08, 0.2)),
     }
     return {part: (level,) for part, level in levels.items()}
 

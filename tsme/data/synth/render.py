@@ -1,12 +1,16 @@
-"""From a person to a picture."""
+"""From a person and a camera to a picture."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tsme.data.synth import scene
+from tsme.data.synth import optics
 from tsme.data.synth.figure import pose_figure
+from tsme.data.synth.optics import Picture
 from tsme.data.synth.pattern import accent_mask
 from tsme.data.synth.person import Facing, Modality, Person
 from tsme.data.synth.sketch import Points, Pose, Shape
@@ -14,8 +18,40 @@ from tsme.data.synth.sketch import Points, Pose, Shape
 OVERSAMPLE = 2  # drawn so many times larger, then averaged: smooth edges
 OTHER_SIDE = 0.1  # share of frames that show a person's less usual side
 OCCLUDED = 0.1  # share of frames with something in front of the person
-SHADE = {"visible": 0.28, "thermal": 0.1}  # how much rounded parts fade towards their edges
-FOLDS = {"visible": 0.06, "thermal": 0.03}  # uneven cloth
+FOLDS = {"visible": 0.06, "thermal": 0.03, "nir": 0.07}  # uneven cloth
+
+
+class View(Protocol):
+    """What a camera makes of a person standing before it; pictures are worked on in place."""
+
+    @property
+    def modality(self) -> Modality:
+        """Which of the person's looks the sensor sees."""
+
+    @property
+    def zoom(self) -> float:
+        """How much of the picture's height a person fills, relative to others."""
+
+    @property
+    def roll(self) -> float:
+        """How far the camera is tilted, in radians."""
+
+    def background(self, rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
+        """A scene (height, width) without the person."""
+
+    def shadow(
+        self, rng: np.random.Generator, picture: Picture, pose: Pose, figure: Sequence[Shape]
+    ) -> None:
+        """The shadow the person casts."""
+
+    def light(self, rng: np.random.Generator) -> tuple[float, float]:
+        """How much rounded parts fade towards their edges, and where on them the light falls."""
+
+    def occluder(self, rng: np.random.Generator) -> Picture:
+        """The tone of something in front of the person."""
+
+    def expose(self, rng: np.random.Generator, picture: Picture) -> Picture:
+        """The sensor: three channels, not yet clipped."""
 
 
 def draw_facing(person: Person, rng: np.random.Generator) -> Facing:
@@ -27,7 +63,7 @@ def draw_facing(person: Person, rng: np.random.Generator) -> Facing:
 
 def render(
     person: Person,
-    modality: Modality,
+    view: View,
     rng: np.random.Generator,
     size: tuple[int, int] = (64, 128),
     *,
@@ -35,32 +71,31 @@ def render(
 ) -> Image.Image:
     """One picture of `person`; `size` is (width, height), `facing` is drawn if not given.
 
-    Thermal pictures are grey, stored as RGB with equal channels, as RegDB's are.
+    Infrared pictures are grey, stored as RGB with equal channels, as those of real data sets are.
     """
     width, height = size
-    pose = _draw_pose(person, rng, width / height, facing or draw_facing(person, rng))
-    shape = (height * OVERSAMPLE, width * OVERSAMPLE)
-    picture = scene.background(rng, modality, shape)
-    if modality == "visible":
-        drift = rng.uniform(-0.1, 0.1)
-        feet = ((pose.x + drift) * shape[0], pose.y * shape[0])
-        scene.shadow(picture, feet, (0.17 * shape[0], 0.025 * shape[0]))
-    _paint(person, pose, modality, picture, rng)
+    pose = _draw_pose(person, view, rng, width / height, facing or draw_facing(person, rng))
+    picture = view.background(rng, (height * OVERSAMPLE, width * OVERSAMPLE))
+    figure = pose_figure(person, pose)
+    view.shadow(rng, picture, pose, figure)
+    _paint(person, figure, view, picture, rng)
     if rng.random() < OCCLUDED:
-        scene.occlude(rng, picture, modality)
+        optics.occlude(rng, picture, view.occluder(rng))
     small = picture.reshape(height, OVERSAMPLE, width, OVERSAMPLE, -1).mean(axis=(1, 3))
-    return scene.expose(rng, small, modality)
+    return Image.fromarray(optics.eight_bit(view.expose(rng, small)))
 
 
-def _draw_pose(person: Person, rng: np.random.Generator, aspect: float, facing: Facing) -> Pose:
-    scale = person.body.height * rng.uniform(0.93, 1.05)
+def _draw_pose(
+    person: Person, view: View, rng: np.random.Generator, aspect: float, facing: Facing
+) -> Pose:
+    scale = view.zoom * person.body.height * rng.uniform(0.93, 1.05)
     return Pose(
         facing=facing,
         phase=float(rng.uniform(0, 2 * np.pi)),
         stride=float(rng.uniform(0.1, 0.5)),
         swing=float(rng.uniform(0.05, 0.25)),
         yaw=float(rng.uniform(-0.4, 0.4)),
-        tilt=float(rng.normal(0, 0.025)),
+        tilt=view.roll + float(rng.normal(0, 0.025)),
         scale=float(scale),
         x=float(aspect * (0.5 + rng.uniform(-0.06, 0.06))),
         y=float(0.5 + scale / 2 + rng.uniform(-0.025, 0.025)),
@@ -69,25 +104,26 @@ def _draw_pose(person: Person, rng: np.random.Generator, aspect: float, facing: 
 
 def _paint(
     person: Person,
-    pose: Pose,
-    modality: Modality,
-    picture: scene.Picture,
+    figure: Sequence[Shape],
+    view: View,
+    picture: Picture,
     rng: np.random.Generator,
 ) -> None:
     """Paint the figure over `picture`, in place."""
-    look = {part: np.array(tone, dtype=np.float32) for part, tone in person.looks[modality].items()}
-    folds = 1 + FOLDS[modality] * scene.smooth_noise(rng, picture.shape[:2], (24, 12))
-    light = float(rng.uniform(-0.5, 0.5))  # where on a rounded part the light falls
-    for shape in pose_figure(person, pose):
-        _paint_shape(shape, look, picture, folds, SHADE[modality], light)
+    tones = person.looks[view.modality].items()
+    look = {part: np.array(tone, dtype=np.float32) for part, tone in tones}
+    folds = 1 + FOLDS[view.modality] * optics.smooth_noise(rng, picture.shape[:2], (24, 12))
+    fading, light = view.light(rng)
+    for shape in figure:
+        _paint_shape(shape, look, picture, folds, fading, light)
 
 
 def _paint_shape(
     shape: Shape,
-    look: dict[str, scene.Picture],
-    picture: scene.Picture,
-    folds: scene.Picture,
-    shade: float,
+    look: dict[str, Picture],
+    picture: Picture,
+    folds: Picture,
+    fading: float,
     light: float,
 ) -> None:
     height, width = picture.shape[:2]
@@ -104,20 +140,18 @@ def _paint_shape(
         garment_u, garment_v = shape.u_offset + shape.u_scale * u, shape.v_scale * v
         accent = accent_mask(shape.pattern, garment_u, garment_v)
         tone = np.where(accent[..., None], look[f"{shape.part}_accent"], tone)
-    rounded = 1 - shade * np.clip(np.abs(u - light) - 0.2, 0, 1.2)
+    rounded = 1 - fading * np.clip(np.abs(u - light) - 0.2, 0, 1.2)
     tone = tone * (rounded * folds[window])[..., None]
     picture[window] = np.where(inside[..., None], tone, picture[window])
 
 
-def _fill(outline: Points, size: tuple[int, int]) -> scene.Picture:
+def _fill(outline: Points, size: tuple[int, int]) -> Picture:
     mask = Image.new("1", size)
     ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in outline], fill=1)
     return np.asarray(mask)
 
 
-def _garment_grid(
-    shape: Shape, low: Points, high: Points, height: int
-) -> tuple[scene.Picture, scene.Picture]:
+def _garment_grid(shape: Shape, low: Points, high: Points, height: int) -> tuple[Picture, Picture]:
     """The shape's own u and v for every pixel of the window [low, high)."""
     top, axis = shape.top * height, (shape.bottom - shape.top) * height
     length = max(float(np.hypot(axis[0], axis[1])), 1e-6)

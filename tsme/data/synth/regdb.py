@@ -1,0 +1,58 @@
+"""RegDB: a roaming visible and a thermal camera, and ten divisions of the people into halves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tsme.data.synth.drawing import Shot, divide
+from tsme.data.synth.person import Person
+from tsme.data.synth.render import draw_facing
+from tsme.data.synth.scene import Anywhere
+
+SENSORS: tuple[Literal["visible", "thermal"], ...] = ("visible", "thermal")
+TRIALS = 10  # as many as RegDB has
+
+
+@dataclass(frozen=True)
+class RegDB:
+    """The same number of images of every person in each modality."""
+
+    identities: int
+    images: int
+    seed: int
+    trials: int
+
+    @property
+    def folders(self) -> list[str]:
+        """The lists'."""
+        return ["idx"]
+
+    def shots(self, identity: int, person: Person, streams: np.random.SeedSequence) -> Iterator[Shot]:
+        """`Visible/7/male_back_v_05528_7.bmp` and the like, as drawn from a walk through a film."""
+        for sensor, stream in zip(SENSORS, streams.spawn(len(SENSORS)), strict=True):
+            rng = np.random.default_rng(stream)
+            frame = int(rng.integers(0, 9000))
+            for _ in range(self.images):
+                frame += int(rng.integers(1, 12))
+                facing = draw_facing(person, rng)
+                name = f"{person.gender}_{facing}_{sensor[0]}_{frame:05d}_{identity}.bmp"
+                path = f"{sensor.capitalize()}/{identity}/{name}"
+                yield Shot(path, Anywhere(sensor), rng, facing)
+
+    def lists(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
+        """Each trial's, labels numbered anew in every list."""
+        for trial in range(1, self.trials + 1):
+            halves = divide(self.seed, self.identities, trial, [self.identities // 2])
+            for split, members in zip(("train", "test"), halves, strict=True):
+                for sensor in SENSORS:
+                    lines = [
+                        f"{path} {label}\n"
+                        for label, identity in enumerate(members)
+                        for path in paths[identity - 1]
+                        if path.startswith(sensor.capitalize())
+                    ]
+                    yield f"idx/{split}_{sensor}_{trial}.txt", "".join(lines)
