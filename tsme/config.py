@@ -19,6 +19,9 @@ Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Architecture = Literal["resnet10", "resnet18", "resnet34", "resnet50"]
+DatasetName = Literal["regdb", "sysu", "llcm", "csv"]
+Mode = Literal["all", "indoor"]
+Shots = Literal["single", "multi"]
 
 
 class Frozen(BaseModel):
@@ -135,6 +138,23 @@ class Sweep(Frozen):
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
+class Evaluation(Frozen):
+    """What is measured in the end.
+
+    `modes` and `shots` are SYSU-MM01's; `draws` number the random galleries of SYSU-MM01 and LLCM.
+    `flip` and `rerank` add figures of mirror-averaged descriptors and of re-ranked lists to the plain
+    ones.
+    """
+
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("all", "indoor")
+    shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = ("single", "multi")
+    draws: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Field(min_length=1)] = tuple(
+        range(10)
+    )
+    flip: bool = False
+    rerank: bool = False
+
+
 class Resources(Frozen):
     """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
 
@@ -149,13 +169,14 @@ class Resources(Frozen):
 class Config(Frozen):
     """Everything that decides a result, and nothing else than `resources` that does not."""
 
-    dataset: Literal["regdb"] = "regdb"
+    dataset: DatasetName = "regdb"
     seed: Annotated[int, Field(ge=0)] = 0
     image: Image = Image()
     dsgan: Dsgan = Dsgan()
     reid: Reid = Reid()
     validation: Validation = Validation()
     sweep: Sweep = Sweep()
+    evaluation: Evaluation = Evaluation()
     resources: Resources = Resources()
 
     def digest(self, *sections: str, **inputs: object) -> str:

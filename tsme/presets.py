@@ -27,6 +27,21 @@ def regdb() -> Config:
     return Config()
 
 
+def sysu() -> Config:
+    """The paper's recipe for SYSU-MM01: the same as for RegDB, on its 395 training people."""
+    return Config(dataset="sysu")
+
+
+def llcm() -> Config:
+    """The paper's recipe on LLCM, a data set that came after it."""
+    return Config(dataset="llcm")
+
+
+def csv() -> Config:
+    """The paper's recipe on people of your own, listed in a CSV or Parquet file."""
+    return Config(dataset="csv")
+
+
 def demo() -> Config:
     """Every stage of `regdb` at a size for two CPU cores: small network, small images, few epochs.
 
@@ -59,7 +74,13 @@ def demo() -> Config:
     )
 
 
-PRESETS: dict[str, Callable[[], Config]] = {"demo": demo, "regdb": regdb}
+PRESETS: dict[str, Callable[[], Config]] = {
+    "demo": demo,
+    "regdb": regdb,
+    "sysu": sysu,
+    "llcm": llcm,
+    "csv": csv,
+}
 
 
 def preset(name: str) -> Config:

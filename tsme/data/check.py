@@ -1,4 +1,4 @@
-"""A full examination of a RegDB folder: every list, every image, what the trials share."""
+"""A full examination of a data set: its lists and folders, every image, what its trials share."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsme.data.images import open_image
-from tsme.data.regdb import (
-    EXTENSIONS,
-    TRIALS,
-    Fault,
-    SplitName,
-    TrialLists,
-    begun_trials,
-    people,
-    read_lists,
-    scan_images,
-    trial_faults,
-)
-from tsme.errors import UserError
+import numpy as np
 
-_PUBLISHED_PEOPLE = 412
-_PUBLISHED_SPLIT = 206
-_PUBLISHED_IMAGES = 2060
+from tsme.data.dataset import Dataset, Fault
+from tsme.data.images import open_image
+from tsme.data.records import MODALITIES, Modality, Split, Trial
+from tsme.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -46,6 +34,16 @@ class TrialCounts:
 
 
 @dataclass(frozen=True)
+class CameraCounts:
+    """People and images of one camera in one modality, over all trials."""
+
+    camera: int
+    modality: Modality
+    people: int
+    images: int
+
+
+@dataclass(frozen=True)
 class ImageSizes:
     """Smallest and largest width and height in pixels, over all images."""
 
@@ -59,16 +57,17 @@ class ImageSizes:
 class CheckReport:
     """The findings on a data set.
 
-    `people` and `images` are counted once over all trials. `seen[i][j]` is how many test people of
-    trial i + 1 are training people of trial j + 1, so how many the weights of trial j + 1 know
-    already; None where either trial has no lists. `sizes` is None if no image could be decoded.
+    `people` and `images` are counted once over all trials. `seen[tested, trained]` is how many test
+    people of one trial are training people of the other, so how many its weights know already.
+    `sizes` is None if no image could be decoded.
     """
 
     trials: tuple[TrialCounts, ...]
+    cameras: tuple[CameraCounts, ...]
     people: int
     images: int
     sizes: ImageSizes | None
-    seen: tuple[tuple[int | None, ...], ...]
+    seen: dict[tuple[int, int], int]
     faults: tuple[Fault, ...]
     warnings: tuple[str, ...]
 
@@ -78,38 +77,54 @@ class CheckReport:
         return not self.faults
 
 
-def check_regdb(root: Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-    """Read every trial's lists and decode every image they name, once; report all that is wrong.
+def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Read all lists and folders and decode every image they name, once; report all that is wrong.
 
-    `progress(done, total)` is called after each image. A trial that lacks some of its lists is a
-    fault. Raises UserError if there is nothing to check: no such folder, no lists, no images.
+    `progress(done, total)` is called after each image. Raises UserError if there is nothing to check.
     """
-    trials = {number: read_lists(root, number) for number in begun_trials(root)}
-    present = scan_images(root)
-    faults = [fault for lists in trials.values() for fault in trial_faults(lists, present)]
-    listed = {row.path for lists in trials.values() for one in lists.values() for row in one.rows}
+    findings = dataset.examine()
+    faults = list(findings.faults)
+    listed = _listed(findings.trials)
+    # A file that is not there is among the findings already.
+    present = [path for path in sorted(listed) if (dataset.root / path).is_file()]
     sizes: list[tuple[int, int]] = []
-    for result in _decode(root, sorted(listed & present), progress):
+    for result in _decode(dataset.root, present, progress):
         if isinstance(result, Fault):
             faults.append(result)
         else:
             sizes.append(result)
-    counts = tuple(
-        TrialCounts(number, _counts(lists, "train"), _counts(lists, "test"))
-        for number, lists in trials.items()
-    )
-    everyone = set[int]().union(
-        *(people(lists, "train") | people(lists, "test") for lists in trials.values())
-    )
-    warnings = (*_count_warnings(counts, len(everyone)), *_unlisted_warnings(present - listed))
     return CheckReport(
-        trials=counts,
-        people=len(everyone),
+        trials=tuple(TrialCounts(t.number, _counts(t.train), _counts(t.test)) for t in findings.trials),
+        cameras=_cameras(listed),
+        people=len({identity for identity, _, _ in listed.values()}),
         images=len(listed),
         sizes=_range(sizes),
-        seen=_seen(trials),
+        seen=_seen(findings.trials),
         faults=tuple(faults),
-        warnings=warnings,
+        warnings=findings.warnings,
+    )
+
+
+def _listed(trials: tuple[Trial, ...]) -> dict[str, tuple[int, int, Modality]]:
+    """Identity, camera and modality of every image of the data set, by its path."""
+    return {
+        path: (int(identity), int(camera), modality)
+        for trial in trials
+        for split in (trial.train, trial.test)
+        for modality in MODALITIES
+        for path, identity, camera in zip(
+            split[modality].paths, split[modality].identities, split[modality].cameras, strict=True
+        )
+    }
+
+
+def _cameras(listed: dict[str, tuple[int, int, Modality]]) -> tuple[CameraCounts, ...]:
+    people: dict[tuple[int, Modality], list[int]] = {}
+    for identity, camera, modality in listed.values():
+        people.setdefault((camera, modality), []).append(identity)
+    return tuple(
+        CameraCounts(camera, modality, len(set(identities)), len(identities))
+        for (camera, modality), identities in sorted(people.items())
     )
 
 
@@ -132,9 +147,9 @@ def _decode(
                 progress(done, len(files))
 
 
-def _counts(lists: TrialLists, split: SplitName) -> SplitCounts:
-    visible, infrared = lists[split, "visible"], lists[split, "infrared"]
-    return SplitCounts(len(people(lists, split)), len(visible.rows), len(infrared.rows))
+def _counts(split: Split) -> SplitCounts:
+    people = np.union1d(split.visible.identities, split.infrared.identities)
+    return SplitCounts(len(people), len(split.visible), len(split.infrared))
 
 
 def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
@@ -144,45 +159,13 @@ def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
     return ImageSizes(min(widths), max(widths), min(heights), max(heights))
 
 
-def _seen(trials: dict[int, TrialLists]) -> tuple[tuple[int | None, ...], ...]:
-    train = {number: people(lists, "train") for number, lists in trials.items()}
-    test = {number: people(lists, "test") for number, lists in trials.items()}
-    numbers = range(1, TRIALS + 1)
-    return tuple(
-        tuple(
-            len(test[tested] & train[trained]) if tested in test and trained in train else None
-            for trained in numbers
-        )
-        for tested in numbers
-    )
+def _seen(trials: tuple[Trial, ...]) -> dict[tuple[int, int], int]:
+    return {
+        (tested.number, trained.number): len(_everyone(tested.test) & _everyone(trained.train))
+        for tested in trials
+        for trained in trials
+    }
 
 
-def _count_warnings(counts: tuple[TrialCounts, ...], everyone: int) -> Iterator[str]:
-    """Where the numbers are not those of the published data set, whose results they change."""
-    if len(counts) != TRIALS:
-        numbers = _join([trial.number for trial in counts])
-        yield f"only trials {numbers}; the published RegDB has {TRIALS}"
-    if everyone != _PUBLISHED_PEOPLE:
-        yield f"{everyone} people; the published RegDB has {_PUBLISHED_PEOPLE}"
-    splits = {trial.number: (trial.train, trial.test) for trial in counts}
-    other = [n for n, pair in splits.items() if {s.people for s in pair} != {_PUBLISHED_SPLIT}]
-    if other:
-        yield f"trials {_join(other)}: not the published {_PUBLISHED_SPLIT} people in every split"
-    other = [
-        n
-        for n, pair in splits.items()
-        if {images for s in pair for images in (s.visible, s.infrared)} != {_PUBLISHED_IMAGES}
-    ]
-    if other:
-        yield f"trials {_join(other)}: not the published {_PUBLISHED_IMAGES} images in every list"
-
-
-def _unlisted_warnings(files: frozenset[str]) -> Iterator[str]:
-    # Other files, such as a file browser's thumbnails, do no harm.
-    images = sorted(file for file in files if file.lower().endswith(EXTENSIONS))
-    if images:
-        yield f"no list names {len(images)} of the images in the folders, the first {images[0]}"
-
-
-def _join(trials: list[int]) -> str:
-    return ", ".join(str(trial) for trial in trials)
+def _everyone(split: Split) -> set[int]:
+    return set(split.visible.identities.tolist()) | set(split.infrared.identities.tolist())

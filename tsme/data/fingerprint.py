@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tsme.data.regdb import list_files, read_trial
+from tsme.data.dataset import Dataset
+from tsme.data.records import MODALITIES
 from tsme.errors import UserError
 
 
-def fingerprint(root: Path, trials: Sequence[int]) -> str:
-    """16 hexadecimal digits (of SHA-256) of these trials' lists and every image they name.
+def fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> str:
+    """16 hexadecimal digits (of SHA-256) of the lists of a data set and every image they name.
 
-    Depends on relative names and contents only: not on where `root` lies, file times, or the order
-    of `trials`. Raises UserError as `read_trial` does, and for a file that cannot be read.
+    Depends on relative names and contents only, not on where the data lie or on file times. `progress`
+    is called with (files done, files in all). Raises UserError as `Dataset.read` does, and for a file
+    that cannot be read.
     """
-    files: set[str] = set()
-    for number in set(trials):
-        trial = read_trial(root, number)
-        files.update(list_files(number).values())
+    files = set(dataset.lists())
+    for number in dataset.trials():
+        trial = dataset.read(number)
         for split in (trial.train, trial.test):
-            files.update(split.visible.paths, split.infrared.paths)
+            files.update(path for modality in MODALITIES for path in split[modality].paths)
     ordered = sorted(files)
     total = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        for file, digest in zip(ordered, pool.map(partial(_digest, root), ordered), strict=True):
+        digests = pool.map(partial(_digest, dataset.root), ordered)
+        for done, (file, digest) in enumerate(zip(ordered, digests, strict=True), start=1):
             # A digest per file, of fixed length, keeps one file's end apart from the next's start.
             total.update(file.encode() + b"\0" + digest)
+            if progress is not None:
+                progress(done, len(ordered))
     return total.hexdigest()[:16]
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from tsme.data.records import ImageList
 from tsme.errors import UserError
 
 # What Pillow's decoders raise on damaged files, by format.
@@ -34,22 +33,14 @@ def open_image(path: Path) -> Image.Image:
         raise UserError(f"{path}: cannot be read as an image ({reason}); restore it") from problem
 
 
-def load_images(images: ImageList, height: int, width: int) -> Tensor:
-    """All images in list order as uint8 (n, 3, height, width) RGB, resized bilinearly.
+def decode(files: Sequence[Path], height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+    """The pixels (3, height, width) of every file in turn, RGB, resized bilinearly.
 
-    Raises UserError naming the first file in the list that is missing or damaged.
+    Raises UserError naming the first file that is missing or damaged.
     """
-    batch = torch.empty((len(images), 3, height, width), dtype=torch.uint8)
-    rows = batch.numpy()
-
-    def load(row: int) -> None:
-        rows[row] = pixels(open_image(images.root / images.paths[row]), height, width)
-
     # Decoding releases the interpreter lock, so threads suffice.
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(load, range(len(images))):
-            pass
-    return batch
+        yield from pool.map(lambda file: pixels(open_image(file), height, width), files)
 
 
 def grey(images: Tensor) -> Tensor:

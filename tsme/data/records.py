@@ -26,13 +26,14 @@ class ImageList:
     """The images of one modality, in the order of their list file.
 
     `paths` are relative to `root`; `identities` (n,) int64 are the people's true numbers, which mean
-    the same in every list and trial.
+    the same in every list and trial; `cameras` (n,) int64 are numbered within the data set.
     """
 
     root: Path
     modality: Modality
     paths: tuple[str, ...]
     identities: NDArray[np.int64]
+    cameras: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -41,7 +42,7 @@ class ImageList:
         """The images of these people only, in unchanged order."""
         rows = np.flatnonzero(np.isin(self.identities, np.array(sorted(identities), dtype=np.int64)))
         paths = tuple(self.paths[row] for row in rows)
-        return ImageList(self.root, self.modality, paths, self.identities[rows])
+        return ImageList(self.root, self.modality, paths, self.identities[rows], self.cameras[rows])
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Trial:
-    """One of RegDB's fixed divisions of its people into training and test."""
+    """A division of a data set's people into training and test; RegDB has ten, most others one.
+
+    `validation` are the training people a data set itself sets aside for choosing a configuration;
+    none where it leaves that choice to its users.
+    """
 
     number: int
     train: Split
     test: Split
+    validation: tuple[int, ...] = ()
 
 
 def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:
@@ -79,19 +85,22 @@ def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:
     return np.searchsorted(np.array(identities, dtype=np.int64), images.identities)
 
 
-def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Divide training people into (fit, validation), by a seeded draw over identities.
+def hold_out(trial: Trial, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Divide a trial's training people into (fit, validation): as the data set says, else drawn.
 
-    `fraction` in (0, 1) of the people, at least two, are held out; at least two are left to fit.
-    Raises UserError with fewer than four people.
+    Drawn are a `fraction` in (0, 1) of the people, at least two, by a seeded draw over identities; at
+    least two are left to fit. Raises UserError with fewer than four people.
     """
+    split = trial.train
     people = split.identities
     if len(people) < 4:
         raise UserError(
             f"{split.visible.root}: {len(people)} training people; holding some out for validation "
             "takes at least 4"
         )
-    count = min(max(2, round(fraction * len(people))), len(people) - 2)
-    drawn = np.random.default_rng([seed, len(people)]).permutation(people)
-    held = {int(i) for i in drawn[:count]}
+    held = set(trial.validation) & set(people)
+    if not 2 <= len(held) <= len(people) - 2:
+        count = min(max(2, round(fraction * len(people))), len(people) - 2)
+        drawn = np.random.default_rng([seed, len(people)]).permutation(people)
+        held = {int(i) for i in drawn[:count]}
     return split.keep(set(people) - held), split.keep(held)

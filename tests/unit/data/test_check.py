@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tsme.data.check import ImageSizes, SplitCounts, TrialCounts, check_regdb
-from tsme.data.regdb import Fault
+from tsme.data.check import CameraCounts, ImageSizes, SplitCounts, TrialCounts, check
+from tsme.data.dataset import Fault
+from tsme.data.regdb import RegDB
 from tsme.errors import UserError
 
 GOOD = "Visible/285/male_back_v_00001_285.bmp"
@@ -16,27 +17,26 @@ GOOD = "Visible/285/male_back_v_00001_285.bmp"
 
 def test_a_good_folder_is_counted(regdb: Path) -> None:
     Image.new("RGB", (9, 10)).save(regdb / GOOD)
-    report = check_regdb(regdb)
+    report = check(RegDB(regdb))
     assert report.ok and report.faults == ()
     assert report.trials == (
         TrialCounts(1, SplitCounts(3, 6, 6), SplitCounts(2, 4, 4)),
         TrialCounts(2, SplitCounts(2, 4, 4), SplitCounts(3, 6, 6)),
     )
     assert (report.people, report.images) == (5, 20)
+    assert report.cameras == (CameraCounts(1, "visible", 5, 10), CameraCounts(2, "infrared", 5, 10))
     assert report.sizes == ImageSizes(min_width=6, max_width=9, min_height=10, max_height=12)
 
 
 def test_overlap_of_test_people_with_other_trials_training_people(regdb: Path) -> None:
-    seen = check_regdb(regdb).seen
-    assert len(seen) == 10 and {len(row) for row in seen} == {10}
+    seen = check(RegDB(regdb)).seen
     # Trial 1 tests on 8, 30, of which trial 2 trains on 8; trial 2's 12, 285 are trained in 1.
-    assert [row[:2] for row in seen[:2]] == [(0, 1), (2, 0)]
-    assert seen[0][2] is None and seen[2][0] is None and seen[9][9] is None
+    assert seen == {(1, 1): 0, (1, 2): 1, (2, 1): 2, (2, 2): 0}
 
 
 def test_progress_counts_every_image_once(regdb: Path) -> None:
     calls: list[tuple[int, int]] = []
-    check_regdb(regdb, lambda done, total: calls.append((done, total)))
+    check(RegDB(regdb), lambda done, total: calls.append((done, total)))
     assert calls == [(done, 20) for done in range(1, 21)]
 
 
@@ -46,7 +46,7 @@ def test_all_faults_are_reported(regdb: Path) -> None:
     (regdb / "idx/train_visible_2.txt").unlink()
     with (regdb / "idx/test_visible_1.txt").open("a") as stream:
         stream.write(f"{GOOD} many\n")
-    report = check_regdb(regdb)
+    report = check(RegDB(regdb))
     assert not report.ok
     places = [(fault.file, fault.line) for fault in report.faults]
     assert places == [
@@ -65,7 +65,7 @@ def test_all_faults_are_reported(regdb: Path) -> None:
 
 def test_truncated_image_is_a_fault_that_names_it(regdb: Path) -> None:
     (regdb / GOOD).write_bytes((regdb / GOOD).read_bytes()[:-10])
-    (fault,) = check_regdb(regdb).faults
+    (fault,) = check(RegDB(regdb)).faults
     assert fault.file == GOOD and "truncated" in fault.message
     assert str(fault) == f"{GOOD}: {fault.message}"
     assert str(regdb) not in str(fault)
@@ -76,7 +76,7 @@ def test_fault_names_file_and_line() -> None:
 
 
 def test_counts_unlike_the_published_ones_are_warnings(regdb: Path) -> None:
-    report = check_regdb(regdb)
+    report = check(RegDB(regdb))
     assert report.ok
     assert report.warnings == (
         "only trials 1, 2; the published RegDB has 10",
@@ -88,26 +88,26 @@ def test_counts_unlike_the_published_ones_are_warnings(regdb: Path) -> None:
 
 def test_only_the_published_counts_are_no_warning(regdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same folder, with its own counts in the place of the published ones."""
-    monkeypatch.setattr("tsme.data.check.TRIALS", 2)
-    monkeypatch.setattr("tsme.data.check._PUBLISHED_PEOPLE", 5)
-    monkeypatch.setattr("tsme.data.check._PUBLISHED_SPLIT", 2)
-    monkeypatch.setattr("tsme.data.check._PUBLISHED_IMAGES", 4)
+    monkeypatch.setattr("tsme.data.regdb.TRIALS", 2)
+    monkeypatch.setattr("tsme.data.regdb._PUBLISHED_PEOPLE", 5)
+    monkeypatch.setattr("tsme.data.regdb._PUBLISHED_SPLIT", 2)
+    monkeypatch.setattr("tsme.data.regdb._PUBLISHED_IMAGES", 4)
     for trial, modality in itertools.product((1, 2), ("visible", "thermal")):
         split = "train" if trial == 1 else "test"
         path = regdb / f"idx/{split}_{modality}_{trial}.txt"
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
-    assert check_regdb(regdb).warnings == ()
+    assert check(RegDB(regdb)).warnings == ()
     thermal = regdb / "idx/test_thermal_2.txt"
     thermal.write_text("".join(thermal.read_text().splitlines(keepends=True)[:3]))
     differ = "trials 2: not the published 4 images in every list"
-    assert differ in check_regdb(regdb).warnings
+    assert differ in check(RegDB(regdb)).warnings
 
 
 def test_images_that_no_list_names_are_a_warning(regdb: Path) -> None:
     extra = "Visible/285/extra_285.bmp"
     Image.new("RGB", (99, 99)).save(regdb / extra)
     (regdb / "Visible/285/Thumbs.db").write_bytes(b"harmless")
-    report = check_regdb(regdb)
+    report = check(RegDB(regdb))
     assert report.ok and report.sizes is not None and report.sizes.max_width == 6
     assert report.warnings[-1] == f"no list names 1 of the images in the folders, the first {extra}"
 
@@ -115,7 +115,7 @@ def test_images_that_no_list_names_are_a_warning(regdb: Path) -> None:
 def test_nothing_decodable_leaves_no_sizes(regdb: Path) -> None:
     for path in regdb.glob("*/*/*.bmp"):
         path.write_bytes(b"")
-    report = check_regdb(regdb)
+    report = check(RegDB(regdb))
     assert report.sizes is None and len(report.faults) == 20
 
 
@@ -126,4 +126,4 @@ def test_nothing_decodable_leaves_no_sizes(regdb: Path) -> None:
 def test_nothing_to_check_is_an_error(regdb: Path, gone: str, message: str) -> None:
     shutil.rmtree(regdb / gone)
     with pytest.raises(UserError, match=message):
-        check_regdb(regdb)
+        check(RegDB(regdb))

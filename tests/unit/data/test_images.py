@@ -1,7 +1,7 @@
 """Decoding and resizing of images, and the fingerprint of the files."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 
 from tsme.data.fingerprint import fingerprint
-from tsme.data.images import grey, load_images, open_image
-from tsme.data.records import ImageList
-from tsme.data.regdb import read_trial
+from tsme.data.images import decode, grey, open_image
+from tsme.data.records import Trial
+from tsme.data.regdb import RegDB
 from tsme.errors import UserError
 
 GOOD = "Visible/285/male_back_v_00001_285.bmp"
 
 
-def list_of(root: Path, *paths: str) -> ImageList:
-    return ImageList(root, "visible", paths, np.ones(len(paths), dtype=np.int64))
+def decoded(root: Path, names: Sequence[str], height: int, width: int) -> np.ndarray:
+    return np.stack(list(decode([root / name for name in names], height, width)))
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -28,9 +28,8 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def test_images_come_in_list_order_as_rgb(regdb: Path) -> None:
-    images = read_trial(regdb, 1).train.visible
-    batch = load_images(images, 12, 6)
-    assert batch.shape == (6, 3, 12, 6) and batch.dtype == torch.uint8
+    batch = decoded(regdb, RegDB(regdb).read(1).train.visible.paths, 12, 6)
+    assert batch.shape == (6, 3, 12, 6) and batch.dtype == np.uint8
     colours = [[285 % 256, 0, 50], [285 % 256, 100, 50], [3, 0, 50], [3, 100, 50]]
     assert batch[:4, :, 5, 3].tolist() == colours
 
@@ -38,15 +37,15 @@ def test_images_come_in_list_order_as_rgb(regdb: Path) -> None:
 def test_equal_size_is_kept_and_other_sizes_are_resized_bilinearly(tmp_path: Path) -> None:
     pixels = noise(16, 8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    same = load_images(list_of(tmp_path, "a.png"), 16, 8)[0]
-    assert np.array_equal(same.permute(1, 2, 0).numpy(), pixels)
-    halved = load_images(list_of(tmp_path, "a.png"), 8, 5)[0]
+    (same,) = decoded(tmp_path, ["a.png"], 16, 8)
+    assert np.array_equal(same.transpose(1, 2, 0), pixels)
+    (halved,) = decoded(tmp_path, ["a.png"], 8, 5)
     wanted = Image.fromarray(pixels).resize((5, 8), Image.Resampling.BILINEAR)
-    assert np.array_equal(halved.permute(1, 2, 0).numpy(), np.asarray(wanted))
+    assert np.array_equal(halved.transpose(1, 2, 0), np.asarray(wanted))
 
 
 def test_no_images(tmp_path: Path) -> None:
-    assert load_images(list_of(tmp_path), 4, 2).shape == (0, 3, 4, 2)
+    assert list(decode([], 4, 2)) == []
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "CMYK"])
@@ -81,9 +80,9 @@ def test_16_bit_image_is_refused_rather_than_clipped(tmp_path: Path) -> None:
 def test_first_bad_image_of_a_list_is_named(regdb: Path) -> None:
     (regdb / "junk.bmp").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"/gone\.bmp: .*No such file"):
-        load_images(list_of(regdb, GOOD, "gone.bmp", "junk.bmp"), 4, 2)
+        decoded(regdb, [GOOD, "gone.bmp", "junk.bmp"], 4, 2)
     with pytest.raises(UserError, match=r"/junk\.bmp: .*unknown format"):
-        load_images(list_of(regdb, GOOD, "junk.bmp", "gone.bmp"), 4, 2)
+        decoded(regdb, [GOOD, "junk.bmp", "gone.bmp"], 4, 2)
 
 
 def test_grey_agrees_with_the_definition_and_with_pillow() -> None:
@@ -120,23 +119,24 @@ def test_grey_pictures_stay_the_same() -> None:
 
 
 def test_fingerprint_is_of_the_contents_alone(regdb: Path, tmp_path: Path) -> None:
-    first = fingerprint(regdb, [1, 2])
+    first = fingerprint(RegDB(regdb))
     assert len(first) == 16 and int(first, 16) >= 0
     copy = tmp_path / "elsewhere"
     shutil.copytree(regdb, copy, copy_function=shutil.copyfile)
     (copy / "Visible/285/unlisted_285.bmp").write_bytes(b"not named by any list")
-    assert fingerprint(copy, [2, 1]) == first
-    assert fingerprint(regdb, [1]) != first != fingerprint(regdb, [2])
+    assert fingerprint(RegDB(copy)) == first
+    (copy / "idx/test_visible_2.txt").unlink()  # one trial fewer
+    assert fingerprint(RegDB(copy)) != first
 
 
 def test_fingerprint_against_its_definition(regdb: Path) -> None:
     """Pinned, since fingerprints are kept with results and compared much later."""
-    lists = sorted((regdb / "idx").glob("*_1.txt"))
+    lists = sorted((regdb / "idx").glob("*.txt"))
     named = {line.split()[0] for path in lists for line in path.read_text().splitlines()}
     files = sorted({f"idx/{path.name}" for path in lists} | named)
-    assert len(files) == 24
+    assert len(files) == 28
     digests = [file.encode() + b"\0" + sha256((regdb / file).read_bytes()).digest() for file in files]
-    assert fingerprint(regdb, [1]) == sha256(b"".join(digests)).hexdigest()[:16]
+    assert fingerprint(RegDB(regdb)) == sha256(b"".join(digests)).hexdigest()[:16]
 
 
 def append_byte(root: Path) -> None:
@@ -158,27 +158,26 @@ def swap_lines(root: Path) -> None:
 
 @pytest.mark.parametrize("change", [append_byte, swap_images, swap_lines])
 def test_fingerprint_changes_with_any_content(regdb: Path, change: Callable[[Path], None]) -> None:
-    before = fingerprint(regdb, [1])
+    before = fingerprint(RegDB(regdb))
     change(regdb)
-    assert fingerprint(regdb, [1]) != before
+    assert fingerprint(RegDB(regdb)) != before
 
 
 def test_fingerprint_names_a_missing_image(regdb: Path) -> None:
     (regdb / GOOD).unlink()
     with pytest.raises(UserError, match=f"{GOOD}.*is missing"):
-        fingerprint(regdb, [1])
+        fingerprint(RegDB(regdb))
 
 
-def test_fingerprint_names_an_image_that_cannot_be_read(
-    regdb: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fingerprint_names_an_image_that_cannot_be_read(regdb: Path) -> None:
     """As when an image goes between the check of the lists and its turn to be read."""
 
-    def read_and_lose(root: Path, trial: int) -> object:
-        result = read_trial(root, trial)
-        (root / GOOD).unlink()
-        return result
+    class Losing(RegDB):
+        def read(self, trial: int) -> Trial:
+            result = super().read(trial)
+            if trial == self.trials()[-1]:
+                (regdb / GOOD).unlink()
+            return result
 
-    monkeypatch.setattr("tsme.data.fingerprint.read_trial", read_and_lose)
     with pytest.raises(UserError, match=f"/{GOOD}: cannot be read .No such file"):
-        fingerprint(regdb, [1])
+        fingerprint(Losing(regdb))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tsme.data.regdb import available_trials, begun_trials, read_trial
+from tsme.data.regdb import RegDB
 from tsme.errors import UserError
 
 Damage = Callable[[Path], object]
@@ -159,10 +159,10 @@ BAD: dict[str, tuple[Damage, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("damage", "parts"), BAD.values(), ids=BAD.keys())
 def test_bad_data_is_named(regdb: Path, damage: Damage, parts: tuple[str, ...]) -> None:
-    read_trial(regdb, 1)
+    RegDB(regdb).read(1)
     damage(regdb)
     with pytest.raises(UserError) as caught:
-        read_trial(regdb, 1)
+        RegDB(regdb).read(1)
     message = str(caught.value)
     assert message.startswith(str(regdb))
     assert len(message.splitlines()) == 1 and len(message) < 500
@@ -171,7 +171,7 @@ def test_bad_data_is_named(regdb: Path, damage: Damage, parts: tuple[str, ...]) 
 
 
 def test_identities_are_the_folder_numbers_in_list_order(regdb: Path) -> None:
-    trial = read_trial(regdb, 1)
+    trial = RegDB(regdb).read(1)
     assert trial.number == 1
     assert trial.train.visible.identities.tolist() == [285, 285, 3, 3, 12, 12]
     assert trial.train.infrared.identities.tolist() == [285, 285, 3, 3, 12, 12]
@@ -181,44 +181,56 @@ def test_identities_are_the_folder_numbers_in_list_order(regdb: Path) -> None:
     assert trial.test.infrared.paths[-1] == "Thermal/30/male_back_t_00002_30.bmp"
     assert (trial.test.visible.modality, trial.test.infrared.modality) == ("visible", "infrared")
     assert trial.train.infrared.root == regdb
+    assert set(trial.train.visible.cameras.tolist()) == {1}
+    assert set(trial.test.infrared.cameras.tolist()) == {2}
+    assert trial.validation == ()
 
 
 @pytest.mark.parametrize("name", ["v 1_285.png", "285.jpg", "v_0285.JPEG", "vé_285.BMP"])
 def test_names_that_differ_harmlessly_are_read(regdb: Path, name: str) -> None:
     (regdb / GOOD).rename(regdb / "Visible/285" / name)
     line(TV, 1, f"Visible/285/{name} 0")(regdb)
-    trial = read_trial(regdb, 1)
+    trial = RegDB(regdb).read(1)
     assert trial.train.visible.paths[0] == f"Visible/285/{name}"
     assert trial.train.visible.identities[0] == 285
 
 
 def test_windows_line_ends_byte_order_mark_and_blank_lines_are_read(regdb: Path) -> None:
-    expected = read_trial(regdb, 1).train.visible.paths
+    expected = RegDB(regdb).read(1).train.visible.paths
     content = (regdb / TV).read_bytes().replace(b"\n", b"\r\n")
     (regdb / TV).write_bytes(b"\xef\xbb\xbf" + content + b"\r\n")
-    assert read_trial(regdb, 1).train.visible.paths == expected
+    assert RegDB(regdb).read(1).train.visible.paths == expected
 
 
 @pytest.mark.parametrize("trial", [0, 11, -1])
 def test_trial_out_of_range(regdb: Path, trial: int) -> None:
     with pytest.raises(UserError, match=f"^trial {trial}: RegDB has trials 1 to 10$"):
-        read_trial(regdb, trial)
+        RegDB(regdb).read(trial)
 
 
 def test_trials_with_some_and_with_all_lists(regdb: Path) -> None:
-    assert available_trials(regdb) == begun_trials(regdb) == [1, 2]
+    def examined() -> list[int]:
+        return [trial.number for trial in RegDB(regdb).examine().trials]
+
+    assert RegDB(regdb).trials() == examined() == [1, 2]
+    assert len(RegDB(regdb).lists()) == 8
     (regdb / TV).unlink()
-    assert available_trials(regdb) == [2]
-    assert begun_trials(regdb) == [1, 2]
+    assert RegDB(regdb).trials() == [2]
+    assert sorted(RegDB(regdb).lists()) == sorted(
+        f"idx/{split}_{modality}_2.txt"
+        for split in ("train", "test")
+        for modality in ("visible", "thermal")
+    )
+    assert examined() == [1, 2]
 
 
 def test_no_trial_at_all(regdb: Path) -> None:
     (regdb / TV).unlink()
     (regdb / "idx/test_thermal_2.txt").unlink()
     with pytest.raises(UserError, match=r"RegDB: no trial .* expected idx/\{train,test\}_"):
-        available_trials(regdb)
+        RegDB(regdb).trials()
     with pytest.raises(UserError, match="no such folder"):
-        available_trials(regdb / "absent")
+        RegDB(regdb / "absent").trials()
 
 
 @given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
@@ -229,10 +241,10 @@ def test_any_content_after_a_good_list_is_blank_or_a_fault(regdb: Path, content:
     path.write_bytes(good + content)
     try:
         if not content.decode(errors="replace").strip():
-            assert len(read_trial(regdb, 1).train.visible) == 6
+            assert len(RegDB(regdb).read(1).train.visible) == 6
             return
         with pytest.raises(UserError) as caught:
-            read_trial(regdb, 1)
+            RegDB(regdb).read(1)
         assert len(str(caught.value).splitlines()) == 1
     finally:
         path.write_bytes(good)
