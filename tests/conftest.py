@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,6 +14,9 @@ from workflows import environment
 environment.prepare()
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+# Decoded images of the tests' data sets, deleted when the tests end.
+CACHE = TemporaryDirectory()
+os.environ["TSME_CACHE"] = CACHE.name
 
 TINY = [
     "image.height=32",

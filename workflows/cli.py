@@ -13,6 +13,7 @@ from rich.console import Console
 from tsme.config import Config, override, parse_settings
 from tsme.errors import JobFailed, UserError
 from workflows import environment
+from workflows.data import Dataset, data_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,16 +21,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Visible-infrared person re-identification by two-stage modality enhancement.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Generate and examine data sets.")
 app.add_typer(data_app, name="data")
-console = Console()
+# Where nobody set a width (a file, a job's log), tables are not squeezed.
+console = Console(width=None if sys.stdout.isatty() else 140)
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
-class Dataset(StrEnum):
-    """Data sets whose layout and protocol are known."""
+class ModeName(StrEnum):
+    """Which cameras SYSU-MM01's gallery is of."""
 
-    regdb = "regdb"
+    all = "all"
+    indoor = "indoor"
+
+
+class ShotsName(StrEnum):
+    """How many images SYSU-MM01's gallery has of each person and camera: one, or ten."""
+
+    single = "single"
+    multi = "multi"
 
 
 class StageName(StrEnum):
@@ -40,9 +49,11 @@ class StageName(StrEnum):
     all = "all"
 
 
-PresetOption = Annotated[str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb.")]
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb, sysu, llcm, csv.")
+]
 DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
-DataOption = Annotated[Path, typer.Option(help="Folder of the data set.")]
+DataOption = Annotated[Path, typer.Option(help="Folder of the data set; of csv, the file.")]
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
 ]
@@ -170,17 +181,36 @@ def test(
     resume: Annotated[
         str, typer.Option(help="Weights: a file or folder, or models:/NAME@ALIAS of the registry.")
     ],
-    trial: Annotated[int | None, typer.Option(help="Default: every trial there are weights of.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="RegDB: one trial. SYSU-MM01, LLCM: one gallery draw, 0 to 9.")
+    ] = None,
+    mode: Annotated[ModeName | None, typer.Option(help="SYSU-MM01's gallery; default: both.")] = None,
+    shots: Annotated[ShotsName | None, typer.Option(help="SYSU-MM01's gallery; default: both.")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Also average with mirrored images.")] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also re-rank, k-reciprocal.")] = False,
     cross_trial: Annotated[
         bool, typer.Option("--cross-trial", help="Allow weights of another trial; the table says so.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
 ) -> None:
-    """Evaluate trained weights on their own trials' test lists, both directions."""
+    """Evaluate trained weights by their data set's protocol, on test people only."""
+    from tsme.config import Evaluation
     from tsme.files import write_json
     from workflows.testing import test_weights
 
-    results = test_weights(dataset, data, resume, trial, cross_trial=cross_trial, console=console)
+    if dataset is not Dataset.sysu and (mode or shots):
+        raise UserError(f"--{'mode' if mode else 'shots'}: SYSU-MM01 alone has it, not {dataset}")
+    chosen: dict[str, Any] = {"flip": flip, "rerank": rerank}
+    chosen |= {"modes": [mode]} if mode else {}
+    chosen |= {"shots": [shots]} if shots else {}
+    if dataset in (Dataset.sysu, Dataset.llcm) and trial is not None:
+        if trial not in range(10):
+            raise UserError(f"--trial {trial}: the gallery draws of {dataset} are 0 to 9")
+        chosen["draws"], trial = [trial], None
+    evaluation = Evaluation.model_validate(chosen)
+    results = test_weights(
+        dataset.value, data, resume, trial, evaluation, cross_trial=cross_trial, console=console
+    )
     if json is not None:
         write_json(json, results)
     if results["trained_on"] != results["data_fingerprint"]:
@@ -188,44 +218,6 @@ def test(
             "note: other data than these weights were trained on; identities may mean other people"
         )
     _print_results(results, None)
-
-
-@data_app.command()
-def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to create.")],
-    layout: Annotated[Dataset, typer.Option(help="Layout to write.")] = Dataset.regdb,
-    ids: Annotated[int, typer.Option(help="People; the first half of a shuffle trains.")] = 412,
-    images: Annotated[int, typer.Option(help="Images of each person in either modality.")] = 10,
-    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
-) -> None:
-    """Generate a data set of drawn people, in the layout of a real one."""
-    from workflows.synth import generate
-
-    generate(out, ids, images, seed, console)
-
-
-@data_app.command()
-def check(
-    dataset: DatasetOption, folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data set.")]
-) -> None:
-    """Read every list and image; print counts, what trials share, and each fault."""
-    from rich.progress import Progress
-
-    from tsme.data.check import check_regdb
-    from tsme.report.tables import check_tables
-
-    with Progress(console=console, transient=True) as bars:
-        bar = bars.add_task("reading images")
-        report = check_regdb(folder, lambda done, total: bars.update(bar, completed=done, total=total))
-    for table in check_tables(report):
-        console.print(table)
-    for warning in report.warnings:
-        console.print(f"note: {warning}", soft_wrap=True)
-    for fault in report.faults:
-        console.print(f"fault: {fault}", soft_wrap=True)
-    if not report.ok:
-        raise UserError(f"{folder}: {len(report.faults)} faults; the first: {report.faults[0]}")
-    console.print(f"{folder}: no faults", soft_wrap=True)
 
 
 def _configured(preset_name: str, settings: list[str]) -> Config:
@@ -249,11 +241,10 @@ def _trials(text: str) -> list[int] | None:
 
 def _print_results(results: dict[str, Any], out: Path | None) -> None:
     from tsme.evaluation.trials import Row
-    from tsme.report.tables import results_tables
+    from tsme.report.tables import results_table
 
     rows = [Row(**row) for row in results["trials"]]
-    for table in results_tables(rows, results["summary"]):
-        console.print(table)
+    console.print(results_table(results["dataset"], rows, results["summary"]))
     if out is not None:
         console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
         console.print(f"weights: {out / 'stages'}", soft_wrap=True)

@@ -15,6 +15,8 @@ from tsme.errors import UserError
 # How often Ray Train's controller looks after its workers. Reports pass and checkpoints are committed
 # at this rate, so with the default of 2 s short epochs would wait for it.
 WORKERS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+# What workers take over from the driver's environment.
+INHERITED = ("TSME_CACHE",)
 
 
 @contextmanager
@@ -30,7 +32,9 @@ def cluster() -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
     ray.init(
         "auto" if submitted else "local",
-        runtime_env={"env_vars": WORKERS},
+        runtime_env={
+            "env_vars": WORKERS | {name: os.environ[name] for name in INHERITED if name in os.environ}
+        },
         **(options if submitted else options | {"include_dashboard": True}),
     )
     try:

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from tsme.presets import demo
+from workflows.data import Dataset, draw_people
 from workflows.flow import workflow
 from workflows.pipeline import run_workflow
-from workflows.synth import generate
 
 IDENTITIES = 200
 IMAGES = 5
@@ -21,7 +21,7 @@ def run_demo(out: Path, console: Console) -> dict[str, Any]:
     """Generate a data set in `out`/data if it is not there, and run all of the workflow on it."""
     data = out / "data"
     if not data.exists():
-        generate(data, identities=IDENTITIES, images=IMAGES, seed=0, console=console)
+        draw_people(data, Dataset.regdb, IDENTITIES, IMAGES, seed=0, console=console)
     resume = (out / "run.json").exists()
     with workflow(
         demo(),

@@ -1,63 +1,118 @@
-"""Evaluation: a Ray task for each trial, all trials in parallel, each with its own weights."""
+"""Evaluation as Ray tasks: a trial's images described by its own weights, then each search ranked.
+
+All trials, modes, shots and gallery draws are in flight at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import ray
 import torch
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 
-from tsme.config import Resources
-from tsme.data.regdb import read_trial
+from tsme.config import Evaluation, Resources
+from tsme.data.records import Trial
+from tsme.data.store import PixelStore
 from tsme.errors import failure
-from tsme.evaluation.trials import FIGURES, Row, evaluate_trial
-from tsme.models.bundle import load_model
-from workflows.tracking import Run
-
-
-def _evaluate(
-    weights: Path, data: Path, trial: int, resources: Resources, cross_trial: bool, run: Run | None
-) -> list[Row]:
-    torch.set_num_threads(resources.cpus)
-    device = torch.device("cuda" if resources.gpus else "cpu")
-    model = load_model(weights, device)
-    rows = evaluate_trial(model, read_trial(data, trial), device, cross_trial=cross_trial)
-    if run is not None:
-        for row in rows:
-            run.log_metrics({f"{row.direction}/{name}": getattr(row, name) for name in FIGURES})
-        run.close()
-    return rows
+from tsme.evaluation.features import Descriptors
+from tsme.evaluation.protocols import Search, searches
+from tsme.evaluation.trials import Row, describe_trial, refuse_foreign, score, to_row
+from tsme.models.bundle import Origin, load_model
 
 
 def evaluate_trials(
     weights: Mapping[int, Path],
-    data: Path,
+    pixels: PixelStore,
+    evaluation: Evaluation,
     resources: Resources,
     *,
-    runs: Mapping[int, Run] | None = None,
+    console: Console,
     cross_trial: bool = False,
 ) -> Iterator[tuple[int, list[Row]]]:
-    """Both directions of every trial in `weights`, each with the weights given for it, as they come.
+    """The rows of every trial in `weights`, each with the weights given for it, as they come.
 
-    `runs` are the MLflow runs they are logged to. A task whose worker dies is tried again. Raises
-    UserError as `evaluate_trial` does, else JobFailed naming the trial.
+    A task whose worker dies is tried again. Raises UserError if weights belong to another trial and
+    `cross_trial` is not set, else JobFailed naming the trial.
     """
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(
-        _evaluate
-    )
-    pending = {
-        task.remote(path, data, trial, resources, cross_trial, (runs or {}).get(trial)): trial
+    rows: dict[int, list[Any]] = {
+        trial: _start(path, trial, pixels, evaluation, resources, cross_trial)
         for trial, path in weights.items()
     }
-    waiting: list[Any] = list(pending)
-    while waiting:
-        (ready, *_), waiting = ray.wait(waiting)
-        trial = pending[ready]
-        try:
-            yield trial, ray.get(ready)
-        except ray.exceptions.RayError as error:
-            for left in waiting:
-                ray.cancel(left, force=True)
-            raise failure(error, f"evaluation of trial {trial}") from None
+    trial_of = {ref: trial for trial, refs in rows.items() for ref in refs}
+    waiting = list(trial_of)
+    left = {trial: len(refs) for trial, refs in rows.items()}
+    with Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
+    ) as bars:
+        bar = bars.add_task("searches", total=len(waiting))
+        while waiting:
+            (ready, *_), waiting = ray.wait(waiting)
+            trial = trial_of[ready]
+            try:
+                ray.get(ready)
+            except ray.exceptions.RayError as error:
+                for ref in waiting:
+                    ray.cancel(ref, force=True)
+                raise failure(error, f"evaluation of trial {trial}") from None
+            bars.advance(bar)
+            left[trial] -= 1
+            if not left[trial]:
+                yield trial, ray.get(rows[trial])
+
+
+def _start(
+    weights: Path,
+    number: int,
+    pixels: PixelStore,
+    evaluation: Evaluation,
+    resources: Resources,
+    cross_trial: bool,
+) -> list[Any]:
+    """References to the rows that a trial's tasks will make."""
+    trial = pixels.dataset.read(number)
+    wanted = searches(pixels.dataset, trial, evaluation)
+    known = ray.put(trial)
+    flips = (False, True) if evaluation.flip else (False,)
+    describe = ray.remote(num_cpus=resources.cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(
+        _describe
+    )
+    rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
+    described = describe.remote(weights, known, pixels, flips, resources, cross_trial)
+    ranked = (False, True) if evaluation.rerank else (False,)
+    return [
+        rank.remote(described, known, search, flip, reranked)
+        for search, flip, reranked in product(wanted, flips, ranked)
+    ]
+
+
+def _describe(
+    weights: Path,
+    trial: Trial,
+    pixels: PixelStore,
+    flips: tuple[bool, ...],
+    resources: Resources,
+    cross_trial: bool,
+) -> tuple[Origin, dict[bool, Descriptors]]:
+    torch.set_num_threads(resources.cpus)
+    device = torch.device("cuda" if resources.gpus else "cpu")
+    model = load_model(weights, device)
+    if not cross_trial:
+        refuse_foreign(model.origin, trial)
+    return model.origin, describe_trial(model, pixels.split(trial.test), device, flips=flips)
+
+
+def _rank(
+    described: tuple[Origin, dict[bool, Descriptors]],
+    trial: Trial,
+    search: Search,
+    flip: bool,
+    reranked: bool,
+) -> Row:
+    origin, descriptors = described
+    metrics = score(descriptors[flip], trial.test, search, reranked=reranked)
+    return to_row(metrics, search, trial, origin, flip=flip, reranked=reranked)

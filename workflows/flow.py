@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from tsme.config import Config
-from tsme.data.check import check_regdb
+from tsme.config import Config, Image
+from tsme.data.dataset import Dataset
 from tsme.data.fingerprint import fingerprint
+from tsme.data.layouts import open_dataset
 from tsme.data.records import Trial
-from tsme.data.regdb import available_trials, read_trial
+from tsme.data.store import PixelStore
 from tsme.errors import UserError
 from tsme.files import read_json, write_json
 from tsme.training.chain import STAGES, Chain
@@ -35,7 +36,7 @@ class Workflow:
     data: Path
     out: Path
     trials: dict[int, Trial]
-    fingerprint: str
+    pixels: PixelStore
     run: Run
     console: Console
     samples: int
@@ -62,7 +63,7 @@ class Workflow:
             trial=trial,
             train=self.trials[trial].train,
             validation=None,
-            fingerprint=self.fingerprint,
+            pixels=self.pixels,
             products=self.out / "stages",
             stages=stages,
         )
@@ -91,28 +92,28 @@ def workflow(
             f"--out {out}: a submitted job's working folder goes with the job; give an absolute path"
         )
     data, out = data.resolve(), out.resolve()
-    _refuse_faults(data, console)
-    loaded = {number: read_trial(data, number) for number in trials or available_trials(data)}
-    data_print = fingerprint(data, available_trials(data))
+    dataset = open_dataset(config.dataset, data)
+    pixels = read_images(dataset, config.image, console)
+    loaded = {number: dataset.read(number) for number in trials or dataset.trials()}
     identity = {
         "config": config.model_dump(mode="json", exclude={"resources"}),
         "workers": config.resources.workers,
         "trials": list(loaded),
         "samples": samples,
-        "data_fingerprint": data_print,
+        "data_fingerprint": pixels.fingerprint,
     }
     known = _claim(out, identity, resume)
     with cluster():
         config = fit_resources(config)
         here = out if in_submitted_job() else Path.cwd()
         uri = known.get("mlflow_uri") or tracking.tracking_uri(here)
-        run = tracking.open_workflow(uri, config, name, data, data_print, known.get("mlflow_run"))
+        run = tracking.open_workflow(uri, config, name, data, pixels.fingerprint, known.get("mlflow_run"))
         status = "FINISHED"
         try:
             write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
-            console.print(f"data {data_print} in {data}", soft_wrap=True)
+            console.print(f"data {pixels.fingerprint} in {data}", soft_wrap=True)
             console.print(f"MLflow run {run.run_id} in {uri}", soft_wrap=True)
-            yield Workflow(config, data, out, loaded, data_print, run, console, max(1, samples))
+            yield Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             raise
@@ -121,14 +122,22 @@ def workflow(
             run.close(status)
 
 
-def _refuse_faults(data: Path, console: Console) -> None:
-    """Read every list and image before anything is spent on them; UserError with the first fault."""
+def read_images(dataset: Dataset, size: Image, console: Console) -> PixelStore:
+    """Every list and image read before anything is spent on them; UserError with the first fault."""
+    faults = dataset.examine().faults
+    if faults:
+        more = f" (and {len(faults) - 1} more: tsme data check)" * (len(faults) > 1)
+        raise UserError(f"{faults[0]}{more}")
     with Progress(console=console, transient=True) as bars:
-        bar = bars.add_task("reading images")
-        report = check_regdb(data, lambda done, total: bars.update(bar, completed=done, total=total))
-    if not report.ok:
-        more = f" (and {len(report.faults) - 1} more: tsme data check)" * (len(report.faults) > 1)
-        raise UserError(f"{report.faults[0]}{more}")
+
+        def bar(title: str) -> Callable[[int, int], None]:
+            task = bars.add_task(title)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        name = fingerprint(dataset, bar("fingerprint"))
+        pixels = PixelStore(dataset, name, size.height, size.width)
+        pixels.prepare(bar("reading images"))
+    return pixels
 
 
 def _claim(out: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from typing import Any
 from tsme.config import Config, override
 from tsme.data.records import hold_out
 from tsme.errors import JobFailed
-from tsme.evaluation.trials import PROTOCOL, Row, summarise
+from tsme.evaluation.protocols import DESCRIPTIONS
+from tsme.evaluation.trials import FIGURES, Row, summarise
 from tsme.files import read_json, write_json
 from tsme.models.reid import FUSED_STRIPES
-from tsme.report.tables import trial_line
+from tsme.report.tables import trial_lines
 from tsme.training.chain import STAGES, Chain
 from tsme.training.loop import Stage
 from tune.spaces import search_space
@@ -49,7 +50,7 @@ def run_workflow(flow: Workflow) -> dict[str, Any]:
     choice = choose(flow)
     weights = train_all(flow, choice.config, STAGES)
     name = f"tsme-{flow.config.dataset}"
-    candidate = registry.Candidate(choice.score, choice.validation_set, flow.fingerprint)
+    candidate = registry.Candidate(choice.score, choice.validation_set, flow.pixels.fingerprint)
     with flow.step("register"):
         descriptor = FUSED_STRIPES * choice.config.reid.embedding
         version = registry.register(flow.run, name, weights, descriptor, candidate)
@@ -73,9 +74,9 @@ def choose(flow: Workflow) -> Choice:
     samples = flow.samples
     number, trial = next(iter(flow.trials.items()))
     config = flow.config
-    train, held = hold_out(trial.train, config.validation.fraction, config.seed)
+    train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
-    chain = Chain(alone, number, train, held, flow.fingerprint, flow.out / "stages")
+    chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
     if config.resources.workers > 1:
         flow.console.print(
             f"note: samples train with one worker; {config.resources.workers} workers make batches "
@@ -97,7 +98,7 @@ def choose(flow: Workflow) -> Choice:
     flow.console.print(
         f"  chosen: {best.name}, validation mAP {100 * best.score:.2f} % at epoch {best.epoch}"
     )
-    people = config.digest("dataset", data=flow.fingerprint, trial=number, people=held.identities)
+    people = config.digest("dataset", data=flow.pixels.fingerprint, trial=number, people=held.identities)
     return Choice(chosen, tried, people)
 
 
@@ -171,16 +172,23 @@ def _stage_runs(flow: Workflow, chain: Chain) -> dict[Stage, Run]:
 
 
 def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
-    """Every trial's two rows; a trial whose rows are there already is not evaluated again."""
-    files = {n: path.with_name(f"evaluation-{path.stem}.json") for n, path in weights.items()}
+    """Every trial's rows; a trial whose rows are there already is not evaluated again."""
+    asked = flow.config.digest("evaluation")
+    files = {n: path.with_name(f"evaluation-{path.stem}-{asked}.json") for n, path in weights.items()}
     left = {n: path for n, path in weights.items() if not files[n].exists()}
-    runs = {
-        n: flow.run.child(f"trial {n:02d} stage 3 evaluation", f"evaluation {path.stem}", {"trial": n})
-        for n, path in left.items()
-    }
-    for n, rows in evaluate_trials(left, flow.data, flow.config.resources, runs=runs):
+    config = flow.config
+    for n, rows in evaluate_trials(
+        left, flow.pixels, config.evaluation, config.resources, console=flow.console
+    ):
+        name = f"trial {n:02d} stage 3 evaluation"
+        run = flow.run.child(name, f"evaluation {weights[n].stem} {asked}", {"trial": n})
+        for row in rows:
+            figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
+            run.log_metrics(figures, step=row.draw or 0)
+        run.close()
         write_json(files[n], [row.to_json() for row in rows])
-        flow.console.print(trial_line(n, rows), soft_wrap=True)
+        for line in trial_lines(n, rows):
+            flow.console.print(line, soft_wrap=True)
     return [Row(**row) for file in files.values() for row in read_json(file)]
 
 
@@ -188,10 +196,10 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
     """What was run and every figure, as results.json holds it; figures are fractions of 1."""
     return {
         "dataset": flow.config.dataset,
-        "protocol": PROTOCOL,
+        "protocol": DESCRIPTIONS[flow.config.dataset],
         "config": choice.config.model_dump(mode="json"),
         "data": str(flow.data),
-        "data_fingerprint": flow.fingerprint,
+        "data_fingerprint": flow.pixels.fingerprint,
         "validation": {
             "set": choice.validation_set,
             "mAP": choice.score,
@@ -214,8 +222,8 @@ def _record(flow: Workflow, results: dict[str, Any]) -> None:
     flow.run.log_file(path)
     flow.run.log_metrics(
         {
-            f"{direction}/{figure}_{part}": value
-            for direction, figures in results["summary"].items()
+            f"{protocol}/{figure}_{part}": value
+            for protocol, figures in results["summary"].items()
             for figure, parts in figures.items()
             for part, value in parts.items()
         }

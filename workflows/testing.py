@@ -9,24 +9,26 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from tsme.config import Resources
-from tsme.data.fingerprint import fingerprint
-from tsme.data.regdb import available_trials
+from tsme.config import DatasetName, Evaluation, Resources
+from tsme.data.layouts import open_dataset
 from tsme.errors import UserError
-from tsme.evaluation.trials import PROTOCOL, Row, summarise
+from tsme.evaluation.protocols import DESCRIPTIONS
+from tsme.evaluation.trials import Row, summarise
 from tsme.models.bundle import read_origin
-from tsme.report.tables import trial_line
+from tsme.report.tables import trial_lines
 from tsme.serving import model_files
 from workflows import registry, tracking
 from workflows.cluster import cluster, fit_resources
 from workflows.evaluate import evaluate_trials
+from workflows.flow import read_images
 
 
 def test_weights(
-    dataset: str,
+    dataset: DatasetName,
     data: Path,
     weights: str,
     trial: int | None,
+    evaluation: Evaluation,
     *,
     cross_trial: bool,
     console: Console,
@@ -45,7 +47,9 @@ def test_weights(
         else:
             path = Path(weights).resolve()
             files = {read_origin(path).trial: path}
-        return _test_files(dataset, data.resolve(), _for_trial(files, trial), cross_trial, console)
+        return _test_files(
+            dataset, data.resolve(), _for_trial(files, trial), evaluation, cross_trial, console
+        )
 
 
 def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
@@ -60,28 +64,37 @@ def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
 
 
 def _test_files(
-    dataset: str, data: Path, files: dict[int, Path], cross_trial: bool, console: Console
+    dataset: DatasetName,
+    data: Path,
+    files: dict[int, Path],
+    evaluation: Evaluation,
+    cross_trial: bool,
+    console: Console,
 ) -> dict[str, Any]:
     origin = read_origin(next(iter(files.values())))
     if origin.config.dataset != dataset:
         raise UserError(f"--dataset {dataset}: the weights were trained for {origin.config.dataset}")
-    data_print = fingerprint(data, available_trials(data))
+    pixels = read_images(open_dataset(dataset, data), origin.config.image, console)
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
         cpus = min(origin.config.resources.cpus, int(ray.cluster_resources().get("CPU", 1)))
         alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
         resources = fit_resources(alone).resources
         found: dict[int, list[Row]] = {}
-        for trial, rows_of_trial in evaluate_trials(files, data, resources, cross_trial=cross_trial):
-            console.print(trial_line(trial, rows_of_trial), soft_wrap=True)
+        for trial, rows_of_trial in evaluate_trials(
+            files, pixels, evaluation, resources, console=console, cross_trial=cross_trial
+        ):
+            for line in trial_lines(trial, rows_of_trial):
+                console.print(line, soft_wrap=True)
             found[trial] = rows_of_trial
     rows = [row for trial in files for row in found[trial]]
     return {
         "dataset": dataset,
-        "protocol": PROTOCOL + "; weights of another trial allowed" * cross_trial,
+        "protocol": DESCRIPTIONS[dataset] + "; weights of another trial allowed" * cross_trial,
         "config": origin.config.model_dump(mode="json"),
+        "evaluation": evaluation.model_dump(mode="json"),
         "data": str(data),
-        "data_fingerprint": data_print,
+        "data_fingerprint": pixels.fingerprint,
         "trained_on": origin.fingerprint,
         "trials": [row.to_json() for row in rows],
         "summary": summarise(rows),

@@ -15,7 +15,8 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tsme.config import override
-from tsme.data.regdb import read_trial
+from tsme.data.regdb import RegDB
+from tsme.data.store import PixelStore
 from tsme.errors import JobFailed, UserError
 from tsme.models.bundle import load_model
 from tsme.training.chain import Chain
@@ -30,8 +31,9 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
 
     def make(name: str, settings: dict) -> TrainJob:
         config = override(tiny_config, {"resources.gpus": 0} | settings)
-        trial = read_trial(tiny_data, 1)
-        chain = Chain(config, 1, trial.train, None, "data", in_folder / name)
+        trial = RegDB(tiny_data).read(1)
+        pixels = PixelStore(RegDB(tiny_data), "data", config.image.height, config.image.width)
+        chain = Chain(config, 1, trial.train, None, pixels, in_folder / name)
         uri = tracking.tracking_uri(in_folder)
         parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
         runs = {stage: parent.child(stage, stage, {}) for stage in chain.stages}

@@ -11,6 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
+from tsme.config import Evaluation
 from tsme.errors import UserError
 from workflows.flow import workflow
 from workflows.pipeline import run_workflow
@@ -43,9 +44,9 @@ def finished(ray_here, tiny_config, tiny_data, tmp_path_factory):
     os.chdir(before)
 
 
-def evaluated(dataset: str, data: Path, weights: str, trial: int | None, *, cross_trial: bool) -> dict:
-    console = Console(quiet=True)
-    return evaluate_weights(dataset, data, weights, trial, cross_trial=cross_trial, console=console)
+def evaluated(data: Path, weights: str, trial: int | None, *, cross_trial: bool) -> dict:
+    options = {"cross_trial": cross_trial, "console": Console(quiet=True)}
+    return evaluate_weights("regdb", data, weights, trial, Evaluation(), **options)
 
 
 def client(folder: Path) -> MlflowClient:
@@ -119,7 +120,7 @@ def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):
     version = client(folder).get_model_version_by_alias("tsme-regdb", "champion")
     assert int(version.version) == results["model"]["version"]
     assert float(version.tags["validation_mAP"]) == results["validation"]["mAP"]
-    again = evaluated("regdb", tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
+    again = evaluated(tiny_data, "models:/tsme-regdb@champion", None, cross_trial=False)
     assert again["trials"] == results["trials"]
 
 
@@ -127,8 +128,8 @@ def test_weights_of_another_trial_are_refused_by_name(finished, tiny_data):
     folder, _ = finished
     (weights,) = (folder / "out" / "stages").glob("trial01-*.safetensors")
     with pytest.raises(UserError, match=r"weights of trial 1 offered to trial 2"):
-        evaluated("regdb", tiny_data, str(weights), 2, cross_trial=False)
-    rows = evaluated("regdb", tiny_data, str(weights), 2, cross_trial=True)["trials"]
+        evaluated(tiny_data, str(weights), 2, cross_trial=False)
+    rows = evaluated(tiny_data, str(weights), 2, cross_trial=True)["trials"]
     assert {row["model_trial"] for row in rows} == {1}
     assert all(row["seen_identities"] > 0 for row in rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from tsme.config import (
     ReidOptimizer,
     Validation,
 )
-from tsme.data.records import MODALITIES, ImageList, Modality, Split
+from tsme.data.records import MODALITIES, ImageList, Modality, Split, Trial
+from tsme.data.store import PixelStore
 from tsme.models.bundle import Origin, TrialModel
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
@@ -69,15 +71,60 @@ def tiny() -> Config:
 def _split(root: Path, people: range, images: int) -> Split:
     def listed(modality: Modality) -> ImageList:
         paths = tuple(f"{modality}/{p}_{k}.png" for p in people for k in range(images))
-        return ImageList(root, modality, paths, np.repeat(np.array(people, dtype=np.int64), images))
+        identities = np.repeat(np.array(people, dtype=np.int64), images)
+        return ImageList(root, modality, paths, identities, np.ones_like(identities))
 
     return Split(listed("visible"), listed("infrared"))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSME_CACHE", str(tmp_path / "cache"))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set of every picture there is in a folder."""
+
+    root: Path
+    name: str = "regdb"
+
+    def trials(self) -> list[int]:
+        return [1]
+
+    def read(self, trial: int) -> Trial:
+        def listed(modality: Modality) -> ImageList:
+            paths = tuple(sorted(f"{modality}/{p.name}" for p in (self.root / modality).iterdir()))
+            people = np.array([int(Path(path).stem.split("_")[0]) for path in paths])
+            return ImageList(self.root, modality, paths, people, np.ones_like(people))
+
+        everyone = Split(listed("visible"), listed("infrared"))
+        return Trial(trial, everyone, everyone)
+
+    def lists(self) -> list[str]:
+        return []
+
+
 @pytest.fixture(scope="session")
-def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Split]:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """The folder that make_split writes to, as a data set."""
+    return Pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def make_pixels(pictures: Pictures) -> Callable[..., PixelStore]:
+    """make_pixels(fingerprint, height, width): the store of all that make_split has written by then."""
+
+    def make(fingerprint: str = "data1", height: int = HEIGHT, width: int = WIDTH) -> PixelStore:
+        return PixelStore(pictures, fingerprint, height, width)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_split(pictures: Pictures) -> Callable[..., Split]:
     """make_split(people, images): a split whose images are noise in files."""
-    root = tmp_path_factory.mktemp("pictures")
+    root = pictures.root
 
     def make(people: range, images: int = 2) -> Split:
         split = _split(root, people, images)

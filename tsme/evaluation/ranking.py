@@ -1,30 +1,65 @@
-"""Ranking metrics of the field: CMC, mAP and mINP, under each data set's gallery rules.
+"""Ranking metrics of visible-infrared re-identification: CMC, mAP and mINP under each data set's rules.
 
-Shapes: q queries, g gallery images, d feature dimensions.
+For one query, let the gallery images that it is compared with be ordered by falling similarity, equal
+ones by their place in the gallery, and let its n matches (the images of its own identity) stand at
+the ranks r_1 < ... < r_n, counted from 1:
+
+    CMC(k) = 1 if the first match is among the first k entries, else 0    (Rank-k is its mean)
+    AP     = (1/r_1 + 2/r_2 + ... + n/r_n) / n                            (mAP is its mean)
+    INP    = n / r_n                                                      (mINP is its mean)
+
+INP: Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021,
+arXiv 2001.04193. Means are over the queries that have a match left after the filter; the others are
+counted. Protocols differ in what a query is not compared with, and in what CMC counts:
+
+    protocol  a query is not compared with                     CMC over     source
+    regdb     (nothing is left out)                            images       Ye et al., AAAI 2018
+    sysu      any camera-2 image, if it is from camera 3       identities   Wu et al., ICCV 2017
+    llcm      images of its own identity from its own camera   identities   Zhang and Wang, CVPR 2023
+
+CMC over identities reduces the filtered list to the first image of each identity before it counts to
+k, so that a wrong identity ahead of the match counts once; AP and INP use the whole filtered list.
+
+Where public evaluations differ, so that their figures do not compare:
+- SYSU-MM01's filter: the authors' MATLAB code gives cameras 2 and 3 one location and leaves out every
+  gallery image from the query's location, whoever it shows; so do the common Python version and we. At
+  least one port leaves out, for mINP alone, only images of the query's identity (the Market-1501 rule).
+- SYSU-MM01's gallery: MATLAB draws by a fixed table, rand_perm_cam.mat, most Python code by seeds 0 to 9.
+- Equal similarities (repeated images, quantised features): left to chance by sorts that are not stable.
+
+How: a match's rank is one more than the number of larger similarities (binary search among the sorted
+values, no argsort) and of equal ones earlier in the gallery. Queries go in blocks of bounded memory.
+
+Shapes: q queries, g gallery images, d feature dimensions, b queries of a block, m matches of a query.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tsme.errors import UserError
 
 Protocol = Literal["regdb", "sysu", "llcm"]
 PROTOCOLS: tuple[Protocol, ...] = ("regdb", "sysu", "llcm")
+Numbers = NDArray[Any]
+Sides = tuple[ArrayLike | None, ArrayLike | None]  # of queries and gallery
 CMC_LENGTH = 20
-BLOCK = 256  # queries ranked at once: bounds memory to BLOCK x g
+PRODUCT_BYTES = 3 * 2**23  # of similarities computed at once: products of few rows are slow
+RANKED_BYTES = 2**20  # of those, ranked at once: in the processor's cache
 
 
 @dataclass(frozen=True)
 class RankingMetrics:
     """Means over the valid queries, all in [0, 1].
 
-    `cmc[k - 1]` is the share of queries with a match among the first k (20 entries, or as many as
-    the gallery has). `skipped_queries` had no match in the gallery and are in no mean.
+    `cmc[k - 1]` is the share of queries with a match among the first k; 20 entries, or as many as the
+    gallery has images (identities, if CMC is over those). `skipped_queries`: no match, in no mean.
     """
 
     cmc: NDArray[np.float64]
@@ -34,7 +69,7 @@ class RankingMetrics:
     skipped_queries: int
 
     def rank(self, k: int) -> float:
-        """Rank-k accuracy; with fewer than k gallery entries, that of the last."""
+        """Rank-k accuracy, k >= 1; beyond the entries of `cmc`, that of the last."""
         return float(self.cmc[min(k, len(self.cmc)) - 1])
 
 
@@ -50,83 +85,215 @@ def evaluate(
 ) -> RankingMetrics:
     """Rank the gallery for every query by dot product and measure where the matches stand.
 
-    Features (q, d) and (g, d), identities (q,) and (g,), cameras likewise. Equal similarities keep
-    gallery order. Protocols:
-    - regdb: every gallery image counts; CMC over images.
-    - sysu: a camera-3 query skips all camera-2 images (the same place); CMC over identities, each
-      at its first image. Wu et al., ICCV 2017.
-    - llcm: a query skips images of its own identity from its own camera; CMC over identities. Zhang
-      and Wang, CVPR 2023.
-    mINP (Ye et al., TPAMI 2021) is the mean of matches / rank of the last match.
+    Features (q, d) and (g, d); identities (q,) and (g,), numbers or text; cameras likewise, numbers, not
+    used by regdb; arrays, or tensors on any device. Products are in float32, or in float64 if a side
+    is. Normalise the features first for cosine similarity.
 
-    Raises UserError for arrays that do not fit, features that are not finite, missing cameras, an
-    unknown protocol, or no valid query.
+    Raises UserError for arrays that do not fit, features that are not finite or too large for their
+    products, missing cameras, an unknown protocol, or no valid query.
     """
-    queries, gallery = _features(query_features, "query"), _features(gallery_features, "gallery")
+    queries, gallery = as_features(query_features, "query"), as_features(gallery_features, "gallery")
     if queries.shape[1] != gallery.shape[1]:
         raise UserError(f"query features are {queries.shape[1]}-d, gallery {gallery.shape[1]}-d")
-    q_ids = _column(query_ids, len(queries), "query_ids")
-    g_ids = _column(gallery_ids, len(gallery), "gallery_ids")
+    shape, cameras = (len(queries), len(gallery)), (query_cameras, gallery_cameras)
+    search = _search(protocol, shape, (query_ids, gallery_ids), cameras)
+
+    def product(rows: slice) -> Numbers:
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is reported as a UserError
+            return queries[rows] @ gallery.T
+
+    return _measure(product, np.result_type(queries, gallery).itemsize, search)
+
+
+def evaluate_similarity(
+    similarity: ArrayLike,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    *,
+    protocol: Protocol = "regdb",
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+) -> RankingMetrics:
+    """`evaluate` for given similarities (q, g), larger = more alike, such as `rerank` returns.
+
+    The matrix is not changed. Raises UserError as `evaluate` does, and for NaN or infinity in it.
+    """
+    matrix = _numbers(similarity, "similarities")
+    cameras = query_cameras, gallery_cameras
+    search = _search(protocol, matrix.shape, (query_ids, gallery_ids), cameras)
+    return _measure(lambda rows: matrix[rows], matrix.itemsize, search)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Who is sought among whom, and what a query is not compared with."""
+
+    protocol: Protocol
+    query: Numbers  # (q,) identities as 0, 1, ...
+    gallery: Numbers  # (g,)
+    cameras: list[Numbers]  # (q,) and (g,), or empty
+    by_identity: Numbers  # (g,) gallery images ordered by identity
+    counts: NDArray[np.intp]  # gallery images of each identity
+    starts: NDArray[np.intp]  # where they begin in by_identity
+
+    @property
+    def cmc_length(self) -> int:
+        """20, or as many as the gallery has images or identities, whichever CMC counts."""
+        entries = len(self.gallery) if self.protocol == "regdb" else np.count_nonzero(self.counts)
+        return min(CMC_LENGTH, int(entries))
+
+    def matches(self, rows: slice) -> tuple[Numbers, NDArray[np.bool_]]:
+        """Columns (b, m) of the images of each query's identity, and which are real, not padding."""
+        identities = self.query[rows]
+        place = np.arange(max(1, self.counts[identities].max()))
+        real = place < self.counts[identities][:, None]
+        places = np.where(real, self.starts[identities][:, None] + place, 0)
+        return self.by_identity[places], real
+
+    def hide(self, similarity: Numbers, rows: slice, columns: Numbers, real: Numbers) -> Numbers:
+        """`similarity` (b, g) with -inf for what the queries are not compared with."""
+        if not self.cameras:
+            return similarity
+        query, gallery = self.cameras[0][rows][:, None], self.cameras[1]
+        if self.protocol == "sysu":
+            hidden = np.ix_(np.flatnonzero(query == 3), np.flatnonzero(gallery == 2))
+        else:
+            row, place = np.nonzero(real & (gallery[columns] == query))
+            hidden = row, columns[row, place]
+        similarity = similarity.copy()
+        similarity[hidden] = -np.inf
+        return similarity
+
+
+def _search(protocol: Protocol, shape: tuple[int, ...], ids: Sides, cameras: Sides) -> _Search:
+    """Checked and indexed; `shape` is (q, g)."""
     if protocol not in PROTOCOLS:
         raise UserError(f"protocol {protocol}: unknown; there are: {', '.join(PROTOCOLS)}")
-    if protocol == "regdb":
-        q_cameras, g_cameras = np.zeros(len(q_ids)), np.zeros(len(g_ids))
-    else:
-        q_cameras = _column(query_cameras, len(queries), "query_cameras")
-        g_cameras = _column(gallery_cameras, len(gallery), "gallery_cameras")
-    counted: list[tuple[NDArray[np.float64], float, float]] = []
-    length = min(CMC_LENGTH, len(gallery) if protocol == "regdb" else len(np.unique(g_ids)))
-    for start in range(0, len(queries), BLOCK):
-        similarity = queries[start : start + BLOCK] @ gallery.T
-        orders = np.argsort(-similarity, axis=1, kind="stable")
-        for row, order in enumerate(orders, start):
-            kept = order[_visible(protocol, q_ids[row], q_cameras[row], g_ids, g_cameras)[order]]
-            if (g_ids[kept] == q_ids[row]).any():
-                counted.append(_score(g_ids[kept], q_ids[row], length, protocol != "regdb"))
-    if not counted:
+    q, g = shape
+    sought, offered = _column(ids[0], q, "query_ids"), _column(ids[1], g, "gallery_ids")
+    if (sought.dtype.kind in "US") != (offered.dtype.kind in "US"):
+        raise UserError("query_ids and gallery_ids: one is text, the other numbers")
+    sides = [(cameras[0], q, "query_cameras"), (cameras[1], g, "gallery_cameras")]
+    # Numbers, since a camera "3" in text would quietly be no camera 3.
+    places = [_column(*side, kinds="iuf") for side in sides if protocol != "regdb"]
+    people, codes = np.unique(np.concatenate([sought, offered]), return_inverse=True)
+    codes = codes.astype(np.int32)
+    counts = np.bincount(codes[q:], minlength=len(people))
+    by_identity = np.argsort(codes[q:], kind="stable").astype(np.int32)
+    starts = np.cumsum(counts) - counts
+    return _Search(protocol, codes[:q], codes[q:], places, by_identity, counts, starts)
+
+
+def _measure(block: Callable[[slice], Numbers], itemsize: int, search: _Search) -> RankingMetrics:
+    """Metrics of a search, given a function that returns rows of the similarities."""
+    q, g = len(search.query), len(search.gallery)
+    scores: list[NDArray[np.float64]] = []
+    for rows in _slices(0, q, PRODUCT_BYTES // (itemsize * g)):
+        scores += _score(block(rows), rows, search)
+    firsts, precisions, penalties = np.concatenate(scores, axis=1)
+    if not len(firsts):
         raise UserError("no query has a match in the gallery: nothing to measure")
-    cmcs, precisions, penalties = zip(*counted, strict=True)
-    means = float(np.mean(precisions)), float(np.mean(penalties))
-    return RankingMetrics(np.mean(cmcs, axis=0), *means, len(counted), len(queries) - len(counted))
+    cmc = np.mean(firsts[:, None] <= np.arange(1, search.cmc_length + 1), axis=0)
+    means = float(precisions.mean()), float(penalties.mean())
+    return RankingMetrics(cmc, *means, len(firsts), q - len(firsts))
 
 
-def _visible(
-    protocol: Protocol, identity: Any, camera: Any, ids: NDArray[Any], cameras: NDArray[Any]
-) -> NDArray[np.bool_]:
-    """Which gallery images (g,) this query is compared with."""
-    if protocol == "sysu" and camera == 3:
-        return cameras != 2
-    if protocol == "llcm":
-        return (ids != identity) | (cameras != camera)
-    return np.ones(len(ids), dtype=bool)
+def _score(block: Numbers, rows: slice, search: _Search) -> Iterator[NDArray[np.float64]]:
+    """First rank (as CMC counts it), AP and INP of valid queries: (3, n) for each part of a block."""
+    for part in _slices(rows.start, rows.stop, RANKED_BYTES // block[:1].nbytes):
+        similarity = np.ascontiguousarray(block[part.start - rows.start : part.stop - rows.start])
+        _check_finite(similarity, "similarities (or products of large features)")
+        columns, real = search.matches(part)
+        similarity = search.hide(similarity, part, columns, real)
+        ranks = _ranks(similarity, columns, real)
+        firsts = ranks.min(axis=1)
+        if search.protocol != "regdb":
+            firsts = _identity_ranks(similarity, columns, ranks, search)
+        valid = np.isfinite(firsts)
+        ranks, firsts = np.sort(ranks[valid], axis=1), firsts[valid]
+        counts = np.isfinite(ranks).sum(axis=1)
+        precisions = (np.arange(1, ranks.shape[1] + 1) / ranks).sum(axis=1) / counts
+        penalties = counts / np.take_along_axis(ranks, counts[:, None] - 1, axis=1)[:, 0]
+        yield np.stack([firsts, precisions, penalties])
 
 
-def _score(
-    ranked_ids: NDArray[Any], identity: Any, length: int, by_identity: bool
-) -> tuple[NDArray[np.float64], float, float]:
-    """CMC (length,), average precision and inverse negative penalty of one query."""
-    ranks = np.flatnonzero(ranked_ids == identity) + 1  # of the matches, from 1
-    found = np.arange(1, len(ranks) + 1)
-    first = ranks[0]
-    if by_identity:  # the rank among identities, each counted at its first image
-        first = len(np.unique(ranked_ids[:first]))
-    cmc = (np.arange(1, length + 1) >= first).astype(np.float64)
-    return cmc, float(np.mean(found / ranks)), float(len(ranks) / ranks[-1])
+def _ranks(similarity: Numbers, columns: Numbers, real: Numbers) -> NDArray[np.float64]:
+    """Ranks (b, m) from 1 of the entries at `columns`; infinite for what is hidden or padding."""
+    values = np.where(real, np.take_along_axis(similarity, columns, axis=1), -np.inf)
+    ordered, wanted = torch.from_numpy(np.sort(similarity, axis=1)), torch.from_numpy(values)
+    not_larger = torch.searchsorted(ordered, wanted, right=True).numpy()
+    visible = values > -np.inf
+    ranks = np.where(visible, 1.0 + similarity.shape[1] - not_larger, np.inf)
+    below = np.take_along_axis(ordered.numpy(), np.maximum(not_larger - 2, 0), axis=1)
+    tied = visible & (below == values) & (not_larger > 1)  # a value and the one below it in order
+    for row in np.flatnonzero(tied.any(axis=1)):
+        for value in np.unique(values[row, tied[row]]):
+            same = values[row] == value
+            places = np.flatnonzero(similarity[row] == value)
+            ranks[row, same] += np.searchsorted(places, columns[row, same])  # equal ones before it
+    return ranks
 
 
-def _features(values: ArrayLike, name: str) -> NDArray[Any]:
-    features = np.asarray(values)
-    if features.ndim != 2 or len(features) == 0:
-        raise UserError(f"{name} features have shape {features.shape}; expected (n, d), n > 0")
-    if not np.isfinite(features).all():
-        raise UserError(f"{name} features hold NaN or infinity")
+def _identity_ranks(similarity: Numbers, columns: Numbers, ranks: Numbers, search: _Search) -> Numbers:
+    """Rank (b,) of the query's identity among identities: one more than the number of those ahead."""
+    best = ranks.argmin(axis=1)
+    firsts = ranks.min(axis=1)
+    for row in np.flatnonzero((firsts > 2) & np.isfinite(firsts)):  # one image ahead is one identity
+        column, line = columns[row, best[row]], similarity[row]
+        ahead = line > line[column]
+        ahead[:column] |= line[:column] == line[column]
+        firsts[row] = 1 + np.count_nonzero(np.bincount(search.gallery[ahead]))
+    return firsts
+
+
+def _slices(start: int, stop: int, step: int) -> list[slice]:
+    step = max(1, step)
+    return [slice(i, min(i + step, stop)) for i in range(start, stop, step)]
+
+
+def as_features(values: ArrayLike, name: str) -> Numbers:
+    """Features (n, d) as finite float32, or float64 where float32 cannot hold them; else UserError."""
+    features = _numbers(values, f"{name} features")
+    _check_finite(features, f"{name} features")
     return features
 
 
-def _column(values: ArrayLike | None, count: int, name: str) -> NDArray[Any]:
+def _check_finite(values: Numbers, name: str) -> None:
+    if not np.isfinite([values.min(), values.max()]).all():  # needs no array of truth values
+        raise UserError(f"{name} hold NaN or infinity")
+
+
+def _numbers(values: ArrayLike, name: str) -> Numbers:
+    """A matrix that is not empty, as float32 or float64: sums of narrower types lose digits."""
+    matrix = _array(values)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise UserError(f"{name} have shape {matrix.shape}; expected two dimensions, none of them 0")
+    if matrix.dtype.kind not in "biuf":
+        raise UserError(f"{name} are of type {matrix.dtype}; expected numbers")
+    wide = np.float32 if np.can_cast(matrix.dtype, np.float32) else np.float64
+    return matrix.astype(wide, copy=False)
+
+
+def _array(values: ArrayLike) -> Numbers:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        # NumPy has no bfloat16; every float narrower than float32 is widened anyway.
+        return (values.float() if values.is_floating_point() and values.itemsize < 4 else values).numpy()
+    return np.asarray(values)
+
+
+def _column(values: ArrayLike | None, count: int, name: str, kinds: str = "biufUS") -> Numbers:
     if values is None:
         raise UserError(f"this protocol needs {name}")
-    column = np.asarray(values)
+    column = _array(values)
     if column.shape != (count,):
         raise UserError(f"{name} has shape {column.shape}; expected ({count},)")
+    if column.dtype == object:  # as data frames hold text
+        column = np.array(column.tolist())
+    if column.dtype.kind not in kinds:
+        raise UserError(
+            f"{name} are of type {column.dtype}; expected numbers" + " or text" * ("U" in kinds)
+        )
+    if column.dtype.kind == "f":
+        _check_finite(column, name)  # NaN would match NaN
     return column

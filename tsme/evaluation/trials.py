@@ -1,8 +1,8 @@
-"""RegDB's protocol: each trial's own model on that trial's test people, in both directions."""
+"""A trained model measured by its data set's protocol, and the results of many such measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,26 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tsme.config import Config
-from tsme.data.images import load_images
+from tsme.config import DatasetName
 from tsme.data.records import MODALITIES, Modality, Split, Trial, other
 from tsme.errors import UserError
-from tsme.evaluation.features import extract
-from tsme.evaluation.ranking import RankingMetrics, evaluate
-from tsme.models.bundle import TrialModel
+from tsme.evaluation.features import Descriptors, extract_all
+from tsme.evaluation.protocols import Search, direction, full_searches, label
+from tsme.evaluation.ranking import RankingMetrics, evaluate, evaluate_similarity
+from tsme.evaluation.rerank import rerank
+from tsme.models.bundle import Origin, TrialModel
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 
-PROTOCOL = "regdb: all gallery images, no camera filter; each trial with its own weights"
 FIGURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of results: figures in [0, 1] of one trial in one direction, and what decides them.
+    """One line of results: the figures in [0, 1] of one search, and all that decides them.
 
-    `model` names the weights by their key; `seen_identities` counts test people they trained on.
+    `trial` is the division of the people, `draw` the random gallery where there is one; `model` names
+    the weights by their key; `seen_identities` counts test people they trained on.
     """
 
     trial: int
@@ -47,53 +48,116 @@ class Row:
     model: str
     model_trial: int
     seen_identities: int
+    mode: str = ""
+    shots: str = ""
+    draw: int | None = None
+    drawn_by: str = ""
     flip: bool = False
     rerank: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """What figures of several trials or draws are averaged under: "all-search single-shot"."""
+        name = label(self.direction, self.mode, self.shots)
+        extras = ["flip"] * self.flip + ["re-ranking"] * self.rerank
+        return f"{name} with {' and '.join(extras)}" if extras else name
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in results.json."""
         return asdict(self)
 
 
-def direction(query: Modality) -> str:
-    """Name of the search that starts from this modality, for example "visible-to-infrared"."""
-    return f"{query}-to-{other(query)}"
+def refuse_foreign(origin: Origin, trial: Trial) -> None:
+    """Raise UserError naming both trials if the weights belong to another one.
+
+    Its training people are among this trial's test people.
+    """
+    if origin.trial == trial.number:
+        return
+    test_people = trial.test.identities
+    seen = len(set(test_people) & set(origin.train_identities))
+    raise UserError(
+        f"weights of trial {origin.trial} offered to trial {trial.number}: they were trained on "
+        f"{seen} of its {len(test_people)} test people; use trial {trial.number}'s own weights "
+        "(or --cross-trial to have that stated in the report)"
+    )
 
 
-def measure_split(
+def describe_trial(
+    model: TrialModel, images: Mapping[Modality, Tensor], device: torch.device, *, flips: Sequence[bool]
+) -> dict[bool, Descriptors]:
+    """Descriptors of a trial's test images uint8 (n, 3, H, W), plain and mirror-averaged as asked for."""
+    translations = translate_split(model.translators, images, device)
+    return {flip: extract_all(model.network, images, translations, device, flip=flip) for flip in flips}
+
+
+def score(
+    descriptors: Descriptors, split: Split, search: Search, *, reranked: bool = False
+) -> RankingMetrics:
+    """The figures of one search, with rows and identities of `split`; re-ranked if asked for."""
+    asked, searched = split[search.query], split[other(search.query)]
+    queries = descriptors[search.query][search.queries]
+    gallery = descriptors[other(search.query)][search.gallery]
+    columns: dict[str, Any] = {
+        "protocol": search.rule,
+        "query_cameras": asked.cameras[search.queries],
+        "gallery_cameras": searched.cameras[search.gallery],
+    }
+    q_ids, g_ids = asked.identities[search.queries], searched.identities[search.gallery]
+    if reranked:
+        return evaluate_similarity(rerank(queries, gallery), q_ids, g_ids, **columns)
+    return evaluate(queries, q_ids, gallery, g_ids, **columns)
+
+
+def to_row(
+    metrics: RankingMetrics, search: Search, trial: Trial, origin: Origin, *, flip: bool, reranked: bool
+) -> Row:
+    """The line of results that says what was measured."""
+    test_people = trial.test.identities
+    return Row(
+        trial=trial.number,
+        direction=direction(search.query),
+        rank1=metrics.rank(1),
+        rank5=metrics.rank(5),
+        rank10=metrics.rank(10),
+        rank20=metrics.rank(20),
+        mAP=metrics.mAP,
+        mINP=metrics.mINP,
+        queries=metrics.queries,
+        skipped_queries=metrics.skipped_queries,
+        gallery=len(search.gallery),
+        test_identities=len(test_people),
+        model=origin.key,
+        model_trial=origin.trial,
+        seen_identities=len(set(test_people) & set(origin.train_identities)),
+        mode=search.mode,
+        shots=search.shots,
+        draw=search.draw,
+        drawn_by=search.drawn_by,
+        flip=flip,
+        rerank=reranked,
+    )
+
+
+def validate(
     network: TsmeNet,
     images: Mapping[Modality, Tensor],
     translations: Mapping[Modality, Tensor],
     split: Split,
+    dataset: DatasetName,
     device: torch.device,
-) -> dict[Modality, RankingMetrics]:
-    """Metrics by the query's modality, of people whose images (n, 3, H, W) are given as uint8."""
-    features = {m: extract(network, images[m], translations[m], m, device) for m in MODALITIES}
+) -> dict[str, float]:
+    """What choices look at: the mean over the data set's directions, as val_rank1, val_mAP, val_mINP.
+
+    All images of the held-out people are searched, nothing is drawn.
+    """
+    described = extract_all(network, images, translations, device)
+    metrics = [score(described, split, search) for search in full_searches(dataset, split)]
     return {
-        query: evaluate(
-            features[query],
-            split[query].identities,
-            features[other(query)],
-            split[other(query)].identities,
-        )
-        for query in MODALITIES
+        "val_rank1": float(np.mean([m.rank(1) for m in metrics])),
+        "val_mAP": float(np.mean([m.mAP for m in metrics])),
+        "val_mINP": float(np.mean([m.mINP for m in metrics])),
     }
-
-
-def validation_metrics(metrics: Mapping[Modality, RankingMetrics]) -> dict[str, float]:
-    """What choices look at: the mean of both directions, as val_rank1, val_mAP and val_mINP."""
-    values = list(metrics.values())
-    return {
-        "val_rank1": float(np.mean([m.rank(1) for m in values])),
-        "val_mAP": float(np.mean([m.mAP for m in values])),
-        "val_mINP": float(np.mean([m.mINP for m in values])),
-    }
-
-
-def load_split(config: Config, split: Split) -> dict[Modality, Tensor]:
-    """A split's images by modality, uint8 (n, 3, H, W) at the configured size."""
-    size = (config.image.height, config.image.width)
-    return {modality: load_images(split[modality], *size) for modality in MODALITIES}
 
 
 def translate_split(
@@ -103,56 +167,19 @@ def translate_split(
     return {m: translate(translators, images[m], m, device) for m in MODALITIES}
 
 
-def evaluate_trial(
-    model: TrialModel, trial: Trial, device: torch.device, *, cross_trial: bool = False
-) -> list[Row]:
-    """Both directions of a trial with a model; the figures of one row each.
+def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean and standard deviation (of the sample, 0 for one) of every figure, by protocol.
 
-    Raises UserError naming both trials if the model belongs to another one, whose training people
-    are among this trial's test people, unless `cross_trial` asks for exactly that.
+    Over trials where a data set has several, else over the draws of the gallery.
     """
-    origin = model.origin
-    test_people = trial.test.identities
-    seen = len(set(test_people) & set(origin.train_identities))
-    if origin.trial != trial.number and not cross_trial:
-        raise UserError(
-            f"weights of trial {origin.trial} offered to trial {trial.number}: they were trained on "
-            f"{seen} of its {len(test_people)} test people; use trial {trial.number}'s own weights "
-            "(or --cross-trial to have that stated in the report)"
-        )
-    images = load_split(origin.config, trial.test)
-    translations = translate_split(model.translators, images, device)
-    metrics = measure_split(model.network, images, translations, trial.test, device)
-    return [
-        Row(
-            trial=trial.number,
-            direction=direction(query),
-            rank1=result.rank(1),
-            rank5=result.rank(5),
-            rank10=result.rank(10),
-            rank20=result.rank(20),
-            mAP=result.mAP,
-            mINP=result.mINP,
-            queries=result.queries,
-            skipped_queries=result.skipped_queries,
-            gallery=len(trial.test[other(query)]),
-            test_identities=len(test_people),
-            model=origin.key,
-            model_trial=origin.trial,
-            seen_identities=seen,
-        )
-        for query, result in metrics.items()
-    ]
-
-
-def summarise(rows: list[Row]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean and standard deviation (of the sample, 0 for one trial) of every figure, by direction."""
+    by_protocol: dict[str, list[Row]] = {}
+    for row in rows:
+        by_protocol.setdefault(row.protocol, []).append(row)
     summary: dict[str, dict[str, dict[str, float]]] = {}
-    for name in dict.fromkeys(row.direction for row in rows):
-        of_direction = [row for row in rows if row.direction == name]
+    for name, alike in by_protocol.items():
         summary[name] = {}
         for figure in FIGURES:
-            values = [float(getattr(row, figure)) for row in of_direction]
+            values = [float(getattr(row, figure)) for row in alike]
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
             summary[name][figure] = {"mean": float(np.mean(values)), "std": spread}
     return summary

@@ -7,44 +7,56 @@ from typing import Any
 
 from rich.table import Table
 
+from tsme.config import DatasetName
 from tsme.data.check import CheckReport
-from tsme.evaluation.trials import FIGURES, Row
+from tsme.evaluation.trials import FIGURES, Row, summarise
 
+NAMES: dict[DatasetName, str] = {
+    "regdb": "RegDB",
+    "sysu": "SYSU-MM01",
+    "llcm": "LLCM",
+    "csv": "own data",
+}
 TITLES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
 
 
-def results_tables(rows: list[Row], summary: Mapping[str, Any]) -> list[Table]:
-    """A table per direction: a line per trial, then mean and standard deviation over the trials."""
-    return [
-        _direction_table(direction, [row for row in rows if row.direction == direction], figures)
-        for direction, figures in summary.items()
-    ]
-
-
-def _direction_table(direction: str, rows: list[Row], figures: Mapping[str, Any]) -> Table:
+def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[str, Any]) -> Table:
+    """A line per protocol, as papers print them: mean and spread over trials or gallery draws."""
     people = " or ".join(str(n) for n in sorted({row.test_identities for row in rows}))
-    title = f"RegDB, {direction.replace('-', ' ')}, {people} test identities, in %"
-    table = Table(title=title)
-    table.add_column("trial", justify="right")
+    table = Table(title=f"{NAMES[dataset]}, {people} test identities, in %: mean ± standard deviation")
+    table.add_column("method")
+    table.add_column("protocol")
     for figure in FIGURES:
         table.add_column(TITLES.get(figure, figure), justify="right")
-    for row in rows:
-        seen = f" (weights of {row.model_trial}: saw {row.seen_identities})"
-        name = f"{row.trial}{seen * (row.trial != row.model_trial)}"
-        table.add_row(name, *(f"{100 * getattr(row, figure):.2f}" for figure in FIGURES))
-    table.add_section()
-    for part in ("mean", "std"):
-        table.add_row(part, *(f"{100 * figures[f][part]:.2f}" for f in FIGURES), style="bold")
+    table.add_column("over", justify="right")
+    for protocol, figures in summary.items():
+        alike = [row for row in rows if row.protocol == protocol]
+        cells = [f"{100 * figures[f]['mean']:.2f} ± {100 * figures[f]['std']:.2f}" for f in FIGURES]
+        table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(alike))
+    foreign = {row.trial: row for row in rows if row.trial != row.model_trial}
+    table.caption = "; ".join(
+        f"trial {row.trial} with weights of trial {row.model_trial}, which saw "
+        f"{row.seen_identities} of its {row.test_identities} people"
+        for row in foreign.values()
+    )
     return table
 
 
-def trial_line(trial: int, rows: list[Row]) -> str:
-    """A trial's headline figures, for when its evaluation ends."""
-    figures = [
-        f"{row.direction.replace('-', ' ')} Rank-1 {100 * row.rank1:.2f}, mAP {100 * row.mAP:.2f}"
-        for row in rows
+def _over(rows: Sequence[Row]) -> str:
+    """What a mean is over: trials, or draws and who drew them."""
+    draws = {row.draw for row in rows if row.draw is not None}
+    count, what = (len(draws), "draw") if draws else (len(rows), "trial")
+    by = "".join(sorted({f" ({row.drawn_by})" for row in rows if row.drawn_by}))
+    return f"{count} {what}{'s' * (count != 1)}{by}"
+
+
+def trial_lines(trial: int, rows: Sequence[Row]) -> list[str]:
+    """A trial's headline figures, for when its evaluation ends: means where galleries are drawn."""
+    return [
+        f"  trial {trial:02d}: {protocol.replace('-to-', ' to ')} "
+        f"Rank-1 {100 * figures['rank1']['mean']:.2f}, mAP {100 * figures['mAP']['mean']:.2f}"
+        for protocol, figures in summarise(rows).items()
     ]
-    return f"  trial {trial:02d}: {'; '.join(figures)}"
 
 
 def samples_table(samples: Sequence[tuple[str, Mapping[str, float], float, int, int]]) -> Table:
@@ -64,7 +76,7 @@ def samples_table(samples: Sequence[tuple[str, Mapping[str, float], float, int, 
 
 
 def check_tables(report: CheckReport) -> list[Table]:
-    """What each trial holds, and how many of its test people the weights of each trial have seen."""
+    """What each trial and camera holds; of several trials, how many people each has seen of another."""
     sizes = report.sizes
     title = f"{report.people} people, {report.images} images"
     if sizes is not None:
@@ -77,11 +89,23 @@ def check_tables(report: CheckReport) -> list[Table]:
         for split in (trial.train, trial.test):
             numbers += [split.people, split.visible, split.infrared]
         counts.add_row(*map(str, numbers))
-    seen = Table(title="test people of a trial (row) among the training people of a trial (column)")
+    return [counts, _cameras_table(report), *([_seen_table(report)] if len(report.trials) > 1 else [])]
+
+
+def _cameras_table(report: CheckReport) -> Table:
+    table = Table(title="cameras, over all trials")
+    for column in ("camera", "modality", "people", "images"):
+        table.add_column(column, justify="right")
+    for one in report.cameras:
+        table.add_row(str(one.camera), one.modality, str(one.people), str(one.images))
+    return table
+
+
+def _seen_table(report: CheckReport) -> Table:
+    table = Table(title="test people of a trial (row) among the training people of a trial (column)")
     present = [trial.number for trial in report.trials]
     for number in ("", *map(str, present)):
-        seen.add_column(number, justify="right")
+        table.add_column(number, justify="right")
     for row in present:
-        values = [report.seen[row - 1][column - 1] for column in present]
-        seen.add_row(str(row), *("-" if value is None else str(value) for value in values))
-    return [counts, seen]
+        table.add_row(str(row), *(str(report.seen[row, column]) for column in present))
+    return table

@@ -16,12 +16,8 @@ from torch import Tensor
 from tsme.config import Config
 from tsme.data.images import grey
 from tsme.data.records import Modality, Split
-from tsme.evaluation.trials import (
-    load_split,
-    measure_split,
-    translate_split,
-    validation_metrics,
-)
+from tsme.data.store import PixelStore
+from tsme.evaluation.trials import translate_split, validate
 from tsme.models.backbone import weights_digest
 from tsme.models.bundle import (
     Origin,
@@ -45,14 +41,15 @@ class Chain:
     """What one trial's training depends on.
 
     `train` are the people learnt from; `validation`, while the configuration is being chosen, others
-    held out of the same training list. `products` is the folder of finished stages.
+    held out of the same training list. `pixels` has their images, `products` is the folder of finished
+    stages.
     """
 
     config: Config
     trial: int
     train: Split
     validation: Split | None
-    fingerprint: str
+    pixels: PixelStore
     products: Path
     stages: tuple[Stage, ...] = STAGES
 
@@ -61,7 +58,7 @@ class Chain:
         """Name of stage 1's result."""
         return self.config.digest(
             "dataset", "seed", "image", "dsgan",
-            trial=self.trial, data=self.fingerprint, people=self.train.identities,
+            trial=self.trial, data=self.pixels.fingerprint, people=self.train.identities,
             workers=self.config.resources.workers, weights=weights_digest(self.config.dsgan.backbone),
         )  # fmt: skip
 
@@ -101,7 +98,7 @@ def run_chain(
     An epoch's result is yielded before the stage's file is written, so that whoever interrupts the
     stream (a stopped sweep sample) leaves no unfinished result.
     """
-    images = load_split(chain.config, chain.train)
+    images = chain.pixels.split(chain.train)
     if not worker.agree(chain.translators_file.is_file()):
         yield from _dsgan(chain, images, worker, checkpoint)
     worker.wait()  # for the leading worker's file
@@ -139,10 +136,10 @@ def _reid(
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
     translators, translations = load_translators(chain.translators_file, chain.config, worker.device)
-    validate = None
+    validation = None
     if chain.validation is not None and worker.leads:
-        validate = _Validation(chain.config, chain.validation, translators, worker)
-    task = ReidTask(chain.config, chain.train, Pixels(images, translations), worker, validate)
+        validation = _Validation(chain, chain.validation, translators, worker)
+    task = ReidTask(chain.config, chain.train, Pixels(images, translations), worker, validation)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     if worker.leads and chain.validation is None:  # a validated model is measured, not kept
         network = cast(TsmeNet, bare(task.network))
@@ -150,20 +147,19 @@ def _reid(
             config=chain.config,
             trial=chain.trial,
             train_identities=tuple(chain.train.identities),
-            fingerprint=chain.fingerprint,
+            fingerprint=chain.pixels.fingerprint,
             key=chain.key,
         )
         save_model(chain.model_file, TrialModel(origin, network, translators))
 
 
 class _Validation:
-    """Measures a network on held-out people, whose images are loaded and translated once."""
+    """Measures a network on held-out people, whose images are translated once."""
 
-    def __init__(self, config: Config, split: Split, translators: Translators, worker: Worker) -> None:
-        self.split, self.device = split, worker.device
-        self.images = load_split(config, split)
+    def __init__(self, chain: Chain, split: Split, translators: Translators, worker: Worker) -> None:
+        self.split, self.device, self.dataset = split, worker.device, chain.config.dataset
+        self.images = chain.pixels.split(split)
         self.translations = translate_split(translators, self.images, worker.device)
 
     def __call__(self, network: TsmeNet) -> dict[str, float]:
-        metrics = measure_split(network, self.images, self.translations, self.split, self.device)
-        return validation_metrics(metrics)
+        return validate(network, self.images, self.translations, self.split, self.dataset, self.device)

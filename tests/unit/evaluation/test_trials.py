@@ -1,4 +1,4 @@
-"""RegDB's protocol: whose weights meet whose test people, and what the rows say."""
+"""A model measured by its data set's protocol: whose weights meet whose people, what rows say."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tsme.config import Backbone, Config, Dsgan, Image, Reid
 from tsme.data.records import Trial
-from tsme.data.regdb import read_trial
+from tsme.data.regdb import RegDB
+from tsme.data.store import PixelStore
 from tsme.data.synth import generate_regdb
 from tsme.errors import UserError
-from tsme.evaluation.features import extract
-from tsme.evaluation.ranking import RankingMetrics
+from tsme.evaluation.features import extract, extract_all
+from tsme.evaluation.protocols import direction, full_searches
 from tsme.evaluation.trials import (
     FIGURES,
     Row,
-    direction,
-    evaluate_trial,
-    load_split,
-    measure_split,
+    describe_trial,
+    refuse_foreign,
+    score,
     summarise,
+    to_row,
     translate_split,
-    validation_metrics,
+    validate,
 )
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
@@ -33,6 +35,27 @@ from tsme.models.translate import translate
 
 CPU = torch.device("cpu")
 DIRECTIONS = ("visible-to-infrared", "infrared-to-visible")
+
+
+def evaluated(model, trial: Trial, images, *, flip: bool = False, reranked: bool = False) -> list[Row]:
+    """Both directions of a trial, as the workflow's tasks measure them."""
+    described = describe_trial(model, images, CPU, flips=[flip])[flip]
+    return [
+        to_row(
+            score(described, trial.test, search, reranked=reranked),
+            search,
+            trial,
+            model.origin,
+            flip=flip,
+            reranked=reranked,
+        )
+        for search in full_searches("regdb", trial.test)
+    ]
+
+
+@pytest.fixture
+def images(trial: Trial, make_pixels):
+    return make_pixels().split(trial.test)
 
 
 @pytest.fixture
@@ -44,25 +67,25 @@ def trial(make_split) -> Trial:
 def test_weights_of_another_trial_are_refused_naming_both(make_model, trial):
     # People 5 and 9 of (2, 5, 9) are among the six test people.
     with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test people"):
-        evaluate_trial(make_model(trial=7), trial, CPU)
+        refuse_foreign(make_model(trial=7).origin, trial)
+    refuse_foreign(make_model(trial=2).origin, trial)
 
 
-def test_another_trials_weights_can_be_asked_for_and_what_they_saw_is_stated(make_model, trial):
-    rows = evaluate_trial(make_model(trial=7), trial, CPU, cross_trial=True)
+def test_what_another_trials_weights_saw_is_stated(make_model, trial, images):
+    rows = evaluated(make_model(trial=7), trial, images)
     assert [row.direction for row in rows] == list(DIRECTIONS)
     for row in rows:
         assert (row.trial, row.model_trial, row.model, row.seen_identities) == (2, 7, "key7", 2)
 
 
-def test_rows_of_a_trials_own_weights(make_model, trial):
+def test_rows_of_a_trials_own_weights(make_model, trial, images):
     model = make_model(trial=2, people=(0, 1, 2, 3))
-    rows = evaluate_trial(model, trial, CPU)
+    rows = evaluated(model, trial, images)
     assert [row.direction for row in rows] == list(DIRECTIONS)
-    images = load_split(model.origin.config, trial.test)
     for row, query, gallery in zip(rows, ("visible", "infrared"), ("infrared", "visible"), strict=True):
         assert (row.trial, row.model_trial, row.model, row.seen_identities) == (2, 2, "key2", 0)
         assert (row.queries, row.skipped_queries, row.gallery, row.test_identities) == (12, 0, 12, 6)
-        assert (row.flip, row.rerank) == (False, False)
+        assert (row.flip, row.rerank, row.draw, row.protocol) == (False, False, None, row.direction)
         described = {
             m: extract(model.network, images[m], translate(model.translators, images[m], m, CPU), m, CPU)
             for m in (query, gallery)
@@ -77,19 +100,38 @@ def test_rows_of_a_trials_own_weights(make_model, trial):
         assert row.to_json()["mAP"] == row.mAP
 
 
-def test_evaluating_twice_gives_the_same_digits(make_model, trial):
+def test_evaluating_twice_gives_the_same_digits(make_model, trial, images):
     model = make_model(trial=2)
-    assert evaluate_trial(model, trial, CPU) == evaluate_trial(model, trial, CPU)
+    assert evaluated(model, trial, images) == evaluated(model, trial, images)
 
 
-def test_images_have_the_configured_size(tiny, trial):
-    wide = tiny.model_copy(update={"image": Image(height=48, width=32)})
-    images = load_split(wide, trial.test)
-    assert {m: tuple(x.shape) for m, x in images.items()} == {
-        "visible": (12, 3, 48, 32),
-        "infrared": (12, 3, 48, 32),
-    }
-    assert not torch.equal(images["visible"], images["infrared"])
+def test_flip_and_re_ranking_change_figures_and_are_named_in_the_row(make_model, trial, images):
+    model = make_model(trial=2)
+    plain, flipped, reranked, both = (
+        evaluated(model, trial, images, flip=flip, reranked=again)
+        for again in (False, True)
+        for flip in (False, True)
+    )
+    names = [rows[0].protocol for rows in (plain, flipped, reranked, both)]
+    extras = ["", " with flip", " with re-ranking", " with flip and re-ranking"]
+    assert names == [f"visible-to-infrared{extra}" for extra in extras]
+    figures = [[(row.mAP, row.mINP) for row in rows] for rows in (plain, flipped, reranked)]
+    assert figures[0] != figures[1] and figures[0] != figures[2]
+
+
+def test_mirror_averaged_descriptors_against_their_definition(make_model, images):
+    model = make_model()
+    network = model.network
+    translations = translate_split(model.translators, images, CPU)
+    got = extract_all(network, images, translations, CPU, flip=True)["visible"]
+    plain = extract(network, images["visible"], translations["visible"], "visible", CPU)
+    mirrored = extract(
+        network, images["visible"].flip(-1), translations["visible"].flip(-1), "visible", CPU
+    )
+    for row, one, other in zip(torch.from_numpy(got), plain, mirrored, strict=True):
+        for stripe, first, second in zip(row.split(8), one.split(8), other.split(8), strict=True):
+            torch.testing.assert_close(stripe, F.normalize(first + second, dim=0))
+    assert not torch.allclose(torch.from_numpy(got), plain)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -111,16 +153,16 @@ def test_name_of_a_direction():
     assert [direction(m) for m in ("visible", "infrared")] == list(DIRECTIONS)
 
 
-def test_validation_looks_at_the_mean_of_both_directions():
-    def metrics(first: float, mean_precision: float, mean_penalty: float) -> RankingMetrics:
-        return RankingMetrics(np.array([first, 1.0]), mean_precision, mean_penalty, 5, 0)
-
-    got = validation_metrics({"visible": metrics(0.2, 0.3, 0.1), "infrared": metrics(0.4, 0.9, 0.2)})
-    assert got == {
-        "val_rank1": pytest.approx(0.3),
-        "val_mAP": pytest.approx(0.6),
-        "val_mINP": pytest.approx(0.15),
-    }
+def test_validation_looks_at_the_mean_of_the_data_sets_directions(make_model, trial, images):
+    model = make_model(trial=2)
+    translations = translate_split(model.translators, images, CPU)
+    rows = evaluated(model, trial, images)
+    for dataset, expected in (("regdb", rows), ("sysu", rows[1:])):
+        got = validate(model.network, images, translations, trial.test, dataset, CPU)
+        assert got == {
+            f"val_{figure}": pytest.approx(np.mean([getattr(row, figure) for row in expected]))
+            for figure in ("rank1", "mAP", "mINP")
+        }
 
 
 def rows_of(count: int) -> list[Row]:
@@ -145,6 +187,25 @@ def test_summary_is_mean_and_sample_deviation_by_direction(count):
             assert summary[name][figure] == pytest.approx(expected)
 
 
+def test_summary_keeps_what_is_measured_differently_apart():
+    (row, _) = rows_of(1)
+    drawn = [
+        replace(row, mode=mode, shots="single", draw=draw, mAP=mAP, rerank=again)
+        for mode, draw, mAP, again in [
+            ("all", 0, 0.2, False),
+            ("all", 1, 0.4, False),
+            ("indoor", 0, 0.5, False),
+            ("all", 0, 0.9, True),
+        ]
+    ]
+    means = {name: figures["mAP"]["mean"] for name, figures in summarise(drawn).items()}
+    assert means == {
+        "all-search single-shot": pytest.approx(0.3),
+        "indoor-search single-shot": 0.5,
+        "all-search single-shot with re-ranking": 0.9,
+    }
+
+
 def test_a_single_trial_has_no_spread():
     (row, _) = rows_of(1)
     assert summarise([row])[row.direction]["mAP"] == {"mean": pytest.approx(row.mAP), "std": 0.0}
@@ -166,14 +227,15 @@ def test_untrained_networks_find_people_by_chance(tmp_path):
         dsgan=Dsgan(backbone=small),
         reid=Reid(backbone=small, embedding=16),
     )
-    split = read_trial(tmp_path / "data", 1).test
-    images = load_split(config, split)
+    dataset = RegDB(tmp_path / "data")
+    split = dataset.read(1).test
+    images = PixelStore(dataset, "untrained", 32, 16).split(split)
     scores = []
     for seed in range(5):
         torch.manual_seed(seed)
         network, translators = TsmeNet(config.reid, 12), Translators(config.dsgan)
         translations = translate_split(translators, images, CPU)
-        metrics = measure_split(network, images, translations, split, CPU)
-        scores.append(validation_metrics(metrics)["val_rank1"])
+        figures = validate(network, images, translations, split, "regdb", CPU)
+        scores.append(figures["val_rank1"])
     assert len(split.identities) == 12
     assert statistics.mean(scores) == pytest.approx(1 / 12, abs=0.06)

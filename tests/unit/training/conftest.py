@@ -23,7 +23,8 @@ from tsme.training.worker import Worker
 def people_split(tmp_path, count: int, images: int) -> Split:
     ids = np.repeat(np.arange(count, dtype=np.int64) * 10, images)
     names = tuple(map(str, range(len(ids))))
-    return Split(*(ImageList(tmp_path, modality, names, ids) for modality in ("visible", "infrared")))
+    cameras = np.ones_like(ids)
+    return Split(*(ImageList(tmp_path, m, names, ids, cameras) for m in ("visible", "infrared")))
 
 
 @pytest.fixture

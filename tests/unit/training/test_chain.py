@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from tsme.config import Config, override
-from tsme.evaluation.trials import load_split
 from tsme.models.bundle import load_model, load_translators
 from tsme.models.translate import translate
 from tsme.training.chain import Chain, run_chain
@@ -27,8 +26,9 @@ def short(tiny: Config) -> Config:
 
 
 @pytest.fixture
-def chain(short: Config, make_split, tmp_path: Path) -> Chain:
-    return Chain(short, 1, make_split(range(0, 5)), None, "data1", tmp_path / "products")
+def chain(short: Config, make_split, make_pixels, tmp_path: Path) -> Chain:
+    make_split(range(5, 9))  # people to hold out, on disk before the images are first read
+    return Chain(short, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path / "products")
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def test_results_are_named_by_the_settings_they_depend_on(chain, key, value, sta
     assert (other.key != chain.key) == stage2
 
 
-def test_results_are_named_by_trial_data_and_people(chain, make_split):
+def test_results_are_named_by_trial_data_and_people(chain, make_split, make_pixels):
     others = [
         replace(chain, trial=2),
-        replace(chain, fingerprint="data2"),
+        replace(chain, pixels=make_pixels("data2")),
         replace(chain, train=make_split(range(0, 6))),
         replace(chain, train=make_split(range(1, 6))),
     ]
@@ -173,7 +173,7 @@ def test_stage_one_alone_leaves_translators_alone(chain):
 
 def test_translations_are_those_of_the_translators_in_the_file(undisturbed):
     translators, translations = load_translators(undisturbed.translators_file, undisturbed.config, CPU)
-    images = load_split(undisturbed.config, undisturbed.train)
+    images = undisturbed.pixels.split(undisturbed.train)
     for modality in ("visible", "infrared"):
         assert torch.equal(
             translations[modality], translate(translators, images[modality], modality, CPU)

@@ -1,0 +1,119 @@
+"""SYSU-MM01, LLCM and a table of one's own through the whole chain, from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from tsme.config import DatasetName
+from tsme.data.synth import generate
+from workflows.cli import main
+
+# The presets are the paper's recipe at full size.
+SMALL = [
+    "dsgan.backbone.architecture=resnet10",
+    "dsgan.backbone.weights=none",
+    "dsgan.epochs=1",
+    "reid.backbone.architecture=resnet10",
+    "reid.backbone.weights=none",
+]
+LAYOUTS: tuple[DatasetName, ...] = ("sysu", "llcm", "csv")
+SEARCHES = {
+    "sysu": {f"{m}-search {s}-shot": 10 for m in ("all", "indoor") for s in ("single", "multi")},
+    "llcm": {"visible-to-infrared": 10, "infrared-to-visible": 10},
+    "csv": {"visible-to-infrared": 1, "infrared-to-visible": 1},
+}
+
+
+def call(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert not ended.value.code
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def finished(
+    ray_here: None,
+    tiny_settings: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[tuple[DatasetName, Path, Path]]:
+    """Layout, its data, and the working folder, in which out holds a finished run."""
+    layout: DatasetName = request.param
+    folder = tmp_path_factory.mktemp(layout)
+    data = folder / "data"
+    generate(data, layout=layout, identities=18, images=2, seed=1, size=(32, 64))
+    data = data / "people.csv" if layout == "csv" else data
+    settings = [part for pair in tiny_settings + SMALL for part in ("--set", pair)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        call("run", "--preset", layout, "--data", str(data), "--out", "out", *settings)
+        yield layout, data, folder
+
+
+def results(folder: Path, name: str = "out/results.json") -> dict:
+    return json.loads((folder / name).read_text())
+
+
+def test_a_run_measures_all_that_the_protocol_asks_for(finished):
+    layout, _, folder = finished
+    found = results(folder)
+    assert found["dataset"] == layout and found["protocol"].startswith(f"{layout}: ")
+    named = Counter(
+        f"{row['mode']}-search {row['shots']}-shot" if row["mode"] else row["direction"]
+        for row in found["trials"]
+    )
+    assert named == SEARCHES[layout] and set(found["summary"]) == set(named)
+    for row in found["trials"]:
+        assert row["trial"] == row["model_trial"] == 1 and row["seen_identities"] == 0
+        assert 0 <= row["rank1"] <= row["rank5"] <= row["rank10"] <= row["rank20"] <= 1
+        assert 0 < row["mINP"] <= 1 and 0 < row["mAP"] <= 1
+        assert row["draw"] in (range(10) if layout != "csv" else (None,))
+        assert row["drawn_by"] == ("" if layout == "csv" else "seed")
+
+
+def test_the_model_is_registered_under_its_data_set(finished):
+    layout, _, folder = finished
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    version = client.get_model_version_by_alias(f"tsme-{layout}", "champion")
+    assert version.run_id == results(folder)["mlflow_run"]
+    assert client.get_experiment_by_name(f"tsme-{layout}") is not None
+    (evaluation,) = client.search_runs(
+        [client.get_experiment_by_name(f"tsme-{layout}").experiment_id],
+        "attributes.run_name = 'trial 01 stage 3 evaluation'",
+    )
+    for name, draws in SEARCHES[layout].items():
+        history = client.get_metric_history(evaluation.info.run_id, f"{name}/mAP")
+        assert sorted(point.step for point in history) == list(range(draws))
+
+
+def test_the_registered_model_gives_the_same_figures(finished):
+    layout, data, folder = finished
+    weights = f"models:/tsme-{layout}@champion"
+    call("test", "--dataset", layout, "--data", str(data), "--resume", weights, "--json", "again.json")
+    assert results(folder, "again.json")["trials"] == results(folder)["trials"]
+
+
+def test_one_draw_with_flip_and_re_ranking_beside_the_plain_figure(finished, capsys):
+    layout, data, folder = finished
+    weights = str(folder / "out" / "stages")
+    words = ["test", "--dataset", layout, "--data", str(data), "--resume", weights, "--json", "one.json"]
+    words += ["--mode", "indoor", "--shots", "multi"] if layout == "sysu" else []
+    words += ["--trial", "1" if layout == "csv" else "3", "--flip", "--rerank"]
+    capsys.readouterr()
+    call(*words)
+    rows = results(folder, "one.json")["trials"]
+    kinds = {(row["flip"], row["rerank"]) for row in rows}
+    assert kinds == {(False, False), (True, False), (False, True), (True, True)}
+    assert {row["draw"] for row in rows} == {None if layout == "csv" else 3}
+    searches = 1 if layout == "sysu" else 2
+    assert len(rows) == searches * 4
+    plain = [row for row in rows if not (row["flip"] or row["rerank"])]
+    assert all(row in results(folder)["trials"] for row in plain)
+    printed = capsys.readouterr().out
+    assert "Rank-20" in printed and "mINP" in printed

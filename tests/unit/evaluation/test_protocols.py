@@ -1,0 +1,231 @@
+"""Which images each protocol asks for and searches, against loops over folders and hand-made cases."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tsme.config import Evaluation
+from tsme.data.records import ImageList, Split, Trial
+from tsme.errors import UserError
+from tsme.evaluation.protocols import full_searches, searches
+
+# Person -> images in each camera; 5 is absent from camera 2, 9 from the outdoor ones.
+VISIBLE = {5: {1: 3, 4: 12, 5: 1}, 9: {1: 2, 2: 11}, 30: {1: 1, 2: 2, 4: 3, 5: 4}}
+INFRARED = {5: {3: 2}, 9: {3: 1, 6: 2}, 30: {6: 4}}
+
+
+def listed(root: Path, counts: dict[int, dict[int, int]], modality: str) -> ImageList:
+    rows = [
+        (f"cam{camera}/{person:04d}/{frame:04d}.jpg", person, camera)
+        for person, cameras in counts.items()
+        for camera, count in cameras.items()
+        for frame in range(1, count + 1)
+    ]
+    paths, people, cameras = zip(*rows, strict=True)
+    return ImageList(root, modality, paths, np.array(people), np.array(cameras))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A data set that nothing is read of but what lies in its folder beside the lists."""
+
+    root: Path
+    name: str
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    test = Split(listed(tmp_path, VISIBLE, "visible"), listed(tmp_path, INFRARED, "infrared"))
+    return Trial(1, test.keep([]), test)
+
+
+def names(trial: Trial, search) -> list[str]:
+    gallery = trial.test["infrared" if search.query == "visible" else "visible"]
+    return [gallery.paths[row] for row in search.gallery]
+
+
+@pytest.mark.parametrize("name", ["regdb", "csv"])
+def test_regdb_searches_everything_in_both_directions(trial, tmp_path, name):
+    found = searches(Listed(tmp_path, name), trial, Evaluation())
+    assert [search.name for search in found] == ["visible-to-infrared", "infrared-to-visible"]
+    visible, infrared = np.arange(len(trial.test.visible)), np.arange(len(trial.test.infrared))
+    for search, queries, gallery in zip(found, (visible, infrared), (infrared, visible), strict=True):
+        assert search.rule == "regdb" and search.draw is None
+        assert np.array_equal(search.queries, queries) and np.array_equal(search.gallery, gallery)
+
+
+def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
+    found = searches(Listed(tmp_path, "sysu"), trial, Evaluation())
+    assert len(found) == 2 * 2 * 10
+    assert {(s.mode, s.shots, s.draw) for s in found} == {
+        (mode, shots, draw)
+        for mode in ("all", "indoor")
+        for shots in ("single", "multi")
+        for draw in range(10)
+    }
+    for search in found:
+        assert (search.rule, search.query, search.drawn_by) == ("sysu", "infrared", "seed")
+        assert len(search.queries) == len(trial.test.infrared)  # in both modes
+    few = Evaluation(modes=("indoor",), shots=("multi",), draws=(3,))
+    (only,) = searches(Listed(tmp_path, "sysu"), trial, few)
+    assert only.name == "indoor-search multi-shot" and only.draw == 3
+
+
+@pytest.mark.parametrize("draw", range(10))
+@pytest.mark.parametrize(("mode", "cameras"), [("all", (1, 2, 4, 5)), ("indoor", (1, 2))])
+def test_single_shot_draws_are_those_of_the_fields_python_code(trial, tmp_path, mode, cameras, draw):
+    """Seeded with the draw's number, over people, then cameras, one of the sorted files."""
+    generator = random.Random(draw)
+    expected = [
+        generator.choice([f"cam{c}/{p:04d}/{f:04d}.jpg" for f in range(1, VISIBLE[p][c] + 1)])
+        for p in sorted(VISIBLE)
+        for c in cameras
+        if c in VISIBLE[p]
+    ]
+    evaluation = Evaluation(modes=(mode,), shots=("single",), draws=(draw,))
+    (search,) = searches(Listed(tmp_path, "sysu"), trial, evaluation)
+    assert sorted(names(trial, search)) == sorted(expected)
+
+
+def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
+    evaluation = Evaluation(modes=("all",), shots=("multi",))
+    galleries = set()
+    for search in searches(Listed(tmp_path, "sysu"), trial, evaluation):
+        found = names(trial, search)
+        assert len(set(found)) == len(found)
+        counts = {
+            (p, c): sum(n.startswith(f"cam{c}/{p:04d}/") for n in found)
+            for p in VISIBLE
+            for c in range(1, 7)
+        }
+        expected = {(p, c): min(10, VISIBLE[p].get(c, 0)) for p in VISIBLE for c in range(1, 7)}
+        assert counts == expected
+        galleries.add(tuple(found))
+    assert len(galleries) > 1
+
+
+def test_draws_do_not_depend_on_the_order_of_the_list(trial, tmp_path):
+    images = trial.test.visible
+    order = np.random.default_rng(0).permutation(len(images))
+    shuffled = ImageList(
+        images.root,
+        "visible",
+        tuple(images.paths[row] for row in order),
+        images.identities[order],
+        images.cameras[order],
+    )
+    other = Trial(1, trial.train, Split(shuffled, trial.test.infrared))
+    for one, two in zip(
+        searches(Listed(tmp_path, "sysu"), trial, Evaluation()),
+        searches(Listed(tmp_path, "sysu"), other, Evaluation()),
+        strict=True,
+    ):
+        assert set(names(trial, one)) == set(names(other, two))
+
+
+def write_permutations(root: Path, draws: int = 10) -> dict[tuple[int, int, int], list[int]]:
+    """rand_perm_cam.mat as the authors lay it out; returns the frames by camera, person and draw."""
+    from scipy.io import savemat
+
+    cells = np.empty((6, 1), dtype=object)
+    frames: dict[tuple[int, int, int], list[int]] = {}
+    for camera in range(1, 7):
+        people = np.empty((30, 1), dtype=object)
+        for person in range(1, 31):
+            count = VISIBLE.get(person, {}).get(camera, 0)
+            rng = np.random.default_rng([camera, person])
+            rows = np.array([rng.permutation(count) + 1 for _ in range(draws)], dtype=np.uint8)
+            people[person - 1, 0] = rows
+            for draw in range(draws):
+                frames[camera, person, draw] = rows[draw].tolist()
+        cells[camera - 1, 0] = people
+    (root / "exp").mkdir()
+    savemat(root / "exp" / "rand_perm_cam.mat", {"rand_perm_cam": cells})
+    return frames
+
+
+def test_galleries_are_the_authors_where_their_file_is(trial, tmp_path):
+    frames = write_permutations(tmp_path)
+    found = searches(Listed(tmp_path, "sysu"), trial, Evaluation())
+    assert len(found) == 40
+    for search in found:
+        assert search.drawn_by == "rand_perm_cam.mat"
+        cameras = (1, 2) if search.mode == "indoor" else (1, 2, 4, 5)
+        shots = 1 if search.shots == "single" else 10
+        expected = {
+            f"cam{camera}/{person:04d}/{frame:04d}.jpg"
+            for person in VISIBLE
+            for camera in cameras
+            for frame in frames[camera, person, search.draw][:shots]
+        }
+        assert set(names(trial, search)) == expected
+
+
+def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
+    write_permutations(tmp_path)
+    images = trial.test.visible
+    kept = np.flatnonzero([path != "cam5/0005/0001.jpg" for path in images.paths])
+    fewer = ImageList(
+        images.root,
+        "visible",
+        tuple(images.paths[row] for row in kept),
+        images.identities[kept],
+        images.cameras[kept],
+    )
+    # Another image of this person and camera is there, but not the one drawn.
+    extra = ImageList(
+        images.root,
+        "visible",
+        (*fewer.paths, "cam5/0005/0007.jpg"),
+        np.append(fewer.identities, 5),
+        np.append(fewer.cameras, 5),
+    )
+    damaged = Trial(1, trial.train, Split(extra, trial.test.infrared))
+    with pytest.raises(UserError, match=r"cam5/0005/0001\.jpg: drawn by exp/rand_perm_cam\.mat"):
+        searches(Listed(tmp_path, "sysu"), damaged, Evaluation())
+
+
+def test_llcm_draws_one_image_of_each_person_and_camera_in_both_directions(trial, tmp_path):
+    found = searches(Listed(tmp_path, "llcm"), trial, Evaluation())
+    assert [search.name for search in found] == ["visible-to-infrared"] * 10 + [
+        "infrared-to-visible"
+    ] * 10
+    for search in found:
+        counts = VISIBLE if search.query == "infrared" else INFRARED
+        generator = random.Random(search.draw)
+        expected = [
+            generator.choice([f"cam{c}/{p:04d}/{f:04d}.jpg" for f in range(1, counts[p][c] + 1)])
+            for p in sorted(counts)
+            for c in range(1, 10)
+            if c in counts[p]
+        ]
+        assert sorted(names(trial, search)) == sorted(expected)
+        assert (search.rule, search.drawn_by) == ("llcm", "seed")
+        assert len(search.queries) == len(trial.test[search.query])
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "message"),
+    [
+        ("sysu", "infrared", "no queries"),
+        ("sysu", "visible", "no gallery"),
+        ("regdb", "visible", "no queries"),
+    ],
+)
+def test_nothing_to_ask_for_or_to_search_is_an_error(trial, tmp_path, name, lost, message):
+    parts = {"visible": trial.test.visible, "infrared": trial.test.infrared}
+    parts[lost] = parts[lost].keep([])
+    with pytest.raises(UserError, match=message):
+        searches(Listed(tmp_path, name), Trial(1, trial.train, Split(**parts)), Evaluation())
+
+
+def test_validation_searches_all_images_in_the_data_sets_own_directions(trial):
+    assert [search.name for search in full_searches("sysu", trial.test)] == ["infrared-to-visible"]
+    assert [search.rule for search in full_searches("llcm", trial.test)] == ["llcm", "llcm"]
+    (search,) = full_searches("sysu", trial.test)
+    assert len(search.gallery) == len(trial.test.visible) and search.draw is None

@@ -1,0 +1,187 @@
+"""Which searches a data set's protocol asks for: who is asked for, in which gallery, under which rule.
+
+- RegDB: both directions over all images of the trial's test people.
+- SYSU-MM01 (Wu et al., ICCV 2017): infrared queries; the gallery is one image (single-shot) or ten
+  (multi-shot) of each person from each camera, of cameras 1, 2, 4, 5 (all-search) or 1, 2
+  (indoor-search), drawn ten times.
+- LLCM (Zhang and Wang, CVPR 2023): both directions; one image of each person from each camera, drawn
+  ten times.
+- A table of one's own: both directions over all test images.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsme.config import DatasetName, Evaluation, Mode, Shots
+from tsme.data.dataset import Dataset
+from tsme.data.records import MODALITIES, ImageList, Modality, Split, Trial, other
+from tsme.data.sysu import Permutations, read_permutations
+from tsme.errors import UserError
+from tsme.evaluation.ranking import Protocol
+
+Rows = NDArray[np.int64]
+
+MODE_CAMERAS: dict[Mode, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
+SHOT_IMAGES: dict[Shots, int] = {"single": 1, "multi": 10}
+RULES: dict[DatasetName, Protocol] = {"regdb": "regdb", "sysu": "sysu", "llcm": "llcm", "csv": "regdb"}
+# What is asked for in each data set; SYSU-MM01 has no galleries of infrared images.
+QUERIES: dict[DatasetName, tuple[Modality, ...]] = {
+    "regdb": MODALITIES,
+    "sysu": ("infrared",),
+    "llcm": MODALITIES,
+    "csv": MODALITIES,
+}
+DESCRIPTIONS: dict[DatasetName, str] = {
+    "regdb": "regdb: all gallery images, no camera filter; each trial with its own weights",
+    "sysu": "sysu: infrared queries, drawn visible galleries; camera-3 queries skip camera 2; "
+    "CMC over identities",
+    "llcm": "llcm: drawn galleries; a query skips its person in its own camera; CMC over identities",
+    "csv": "csv: all gallery images, no camera filter",
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """One ranking: rows of the test split's lists to ask for and to search in.
+
+    `mode` and `shots` are SYSU-MM01's; `draw` numbers a random gallery and `drawn_by` says how it was
+    drawn ("seed" or "rand_perm_cam.mat").
+    """
+
+    rule: Protocol
+    query: Modality
+    queries: Rows
+    gallery: Rows
+    mode: str = ""
+    shots: str = ""
+    draw: int | None = None
+    drawn_by: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its figures go under: "visible-to-infrared", "all-search single-shot"."""
+        return label(direction(self.query), self.mode, self.shots)
+
+
+def label(direction: str, mode: str, shots: str) -> str:
+    """SYSU-MM01's searches go by mode and shots, all others by their direction."""
+    return f"{mode}-search {shots}-shot" if mode else direction
+
+
+def direction(query: Modality) -> str:
+    """Name of the search that starts from this modality, for example "visible-to-infrared"."""
+    return f"{query}-to-{other(query)}"
+
+
+def searches(dataset: Dataset, trial: Trial, evaluation: Evaluation) -> list[Search]:
+    """All that the protocol of `dataset` asks for on this trial's test people.
+
+    Raises UserError where nothing is left to ask for or to search in.
+    """
+    match dataset.name:
+        case "sysu":
+            found = list(_sysu(trial.test, evaluation, read_permutations(dataset.root)))
+        case "llcm":
+            found = list(_llcm(trial.test, evaluation.draws))
+        case _:
+            found = full_searches(dataset.name, trial.test)
+    for search in found:
+        if not (len(search.queries) and len(search.gallery)):
+            empty = "gallery" if len(search.queries) else "queries"
+            raise UserError(f"{dataset.root}: {search.name} has no {empty}; tsme data check tells more")
+    return found
+
+
+def full_searches(dataset: DatasetName, split: Split) -> list[Search]:
+    """Searches over all images, nothing drawn: RegDB's protocol, and validation on any data set."""
+    return [
+        Search(
+            rule=RULES[dataset],
+            query=query,
+            queries=np.arange(len(split[query])),
+            gallery=np.arange(len(split[other(query)])),
+        )
+        for query in QUERIES[dataset]
+    ]
+
+
+def _sysu(split: Split, evaluation: Evaluation, permutations: Permutations | None) -> Iterable[Search]:
+    queries = np.arange(len(split.infrared))
+    images = split.visible
+    for mode in evaluation.modes:
+        for shots in evaluation.shots:
+            cameras, count = MODE_CAMERAS[mode], SHOT_IMAGES[shots]
+            for draw in evaluation.draws:
+                if permutations is None:
+                    gallery = _draw(images, cameras, count, draw)
+                else:
+                    gallery = _permuted(images, cameras, count, draw, permutations)
+                by = "seed" if permutations is None else "rand_perm_cam.mat"
+                yield Search("sysu", "infrared", queries, gallery, mode, shots, draw, by)
+
+
+def _llcm(split: Split, draws: Iterable[int]) -> Iterable[Search]:
+    for query in MODALITIES:
+        images = split[other(query)]
+        cameras = sorted(set(images.cameras.tolist()))
+        for draw in draws:
+            gallery = _draw(images, cameras, 1, draw)
+            yield Search("llcm", query, np.arange(len(split[query])), gallery, draw=draw, drawn_by="seed")
+
+
+def _draw(images: ImageList, cameras: Iterable[int], count: int, seed: int) -> Rows:
+    """Rows of `count` images (or all, if fewer) of each person from each camera, in list order.
+
+    Single images are drawn as most Python code of the field does, so that galleries compare: Python's
+    own generator, seeded with the draw's number, over people, then cameras, files sorted by name.
+    """
+    generator = random.Random(seed)
+
+    def choose(rows: list[int], _: int, __: int) -> list[int]:
+        return [generator.choice(rows)] if count == 1 else generator.sample(rows, min(count, len(rows)))
+
+    return _per_camera(images, cameras, choose)
+
+
+def _permuted(
+    images: ImageList, cameras: Iterable[int], count: int, draw: int, permutations: Permutations
+) -> Rows:
+    """Rows of the images that the data set's authors drew."""
+    row_of = {path.rpartition(".")[0]: row for row, path in enumerate(images.paths)}
+
+    def choose(_: list[int], identity: int, camera: int) -> list[int]:
+        names = [
+            f"cam{camera}/{identity:04d}/{frame:04d}"
+            for frame in permutations.frames(camera, identity, draw, count)
+        ]
+        for name in names:
+            if name not in row_of:
+                raise UserError(
+                    f"{images.root}/{name}.jpg: drawn by exp/rand_perm_cam.mat, but not there; restore "
+                    "it, or remove that file to have galleries drawn from seeds"
+                )
+        return [row_of[name] for name in names]
+
+    return _per_camera(images, cameras, choose)
+
+
+def _per_camera(
+    images: ImageList, cameras: Iterable[int], choose: Callable[[list[int], int, int], list[int]]
+) -> Rows:
+    """The rows that `choose(rows, identity, camera)` takes of every person in every camera, sorted."""
+    by_name: dict[tuple[int, int], list[int]] = {}
+    for row in sorted(range(len(images)), key=lambda row: images.paths[row]):
+        key = (int(images.identities[row]), int(images.cameras[row]))
+        by_name.setdefault(key, []).append(row)
+    chosen: list[int] = []
+    for identity in sorted({identity for identity, _ in by_name}):
+        for camera in cameras:
+            if (identity, camera) in by_name:
+                chosen += choose(by_name[identity, camera], identity, camera)
+    return np.array(sorted(chosen), dtype=np.int64)

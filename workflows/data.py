@@ -1,0 +1,88 @@
+"""`tsme data`: generate and examine data sets. Imports little, so that it starts at once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tsme.errors import UserError
+
+data_app = typer.Typer(no_args_is_help=True, help="Generate and examine data sets.")
+console = Console()
+
+
+class Dataset(StrEnum):
+    """Data sets whose layout and protocol are known; csv is a table of one's own people."""
+
+    regdb = "regdb"
+    sysu = "sysu"
+    llcm = "llcm"
+    csv = "csv"
+
+
+@data_app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    layout: Annotated[Dataset, typer.Option(help="Layout to write.")] = Dataset.regdb,
+    ids: Annotated[int, typer.Option(help="People, training and test together.")] = 412,
+    images: Annotated[
+        int,
+        typer.Option(
+            help="Images of each person: regdb in either modality, else about as many a camera."
+        ),
+    ] = 10,
+    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
+) -> None:
+    """Generate a data set of drawn people, in the layout of a real one."""
+    draw_people(out, layout, ids, images, seed, console)
+
+
+@data_app.command()
+def check(
+    dataset: Annotated[Dataset, typer.Option(help="Layout of the data.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data set; of csv, the file.")],
+) -> None:
+    """Read every list and image; print counts, what trials share, and each fault."""
+    from tsme.data.check import check as check_dataset
+    from tsme.data.layouts import open_dataset
+    from tsme.report.tables import check_tables
+
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("reading images")
+        report = check_dataset(
+            open_dataset(dataset.value, folder),
+            lambda done, total: bars.update(bar, completed=done, total=total),
+        )
+    for table in check_tables(report):
+        console.print(table)
+    for warning in report.warnings:
+        console.print(f"note: {warning}", soft_wrap=True)
+    for fault in report.faults:
+        console.print(f"fault: {fault}", soft_wrap=True)
+    if not report.ok:
+        raise UserError(f"{folder}: {len(report.faults)} faults; the first: {report.faults[0]}")
+    console.print(f"{folder}: no faults", soft_wrap=True)
+
+
+def draw_people(
+    out: Path, layout: Dataset, identities: int, images: int, seed: int, console: Console
+) -> None:
+    """Generate a data set, with a progress bar."""
+    from tsme.data.synth import generate
+
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("drawing people")
+        generate(
+            out,
+            layout=layout.value,
+            identities=identities,
+            images=images,
+            seed=seed,
+            progress=lambda done, total: bars.update(bar, completed=done, total=total),
+        )
+    console.print(f"{identities} people in the layout of {layout}: {out}", soft_wrap=True)
