@@ -1,5 +1,6 @@
 """Evaluation: ranking metrics, descriptors, and protocols."""
 
-from tsme.evaluation.ranking import RankingMetrics, evaluate
+from tsme.evaluation.ranking import RankingMetrics, evaluate, evaluate_similarity
+from tsme.evaluation.rerank import rerank
 
-__all__ = ["RankingMetrics", "evaluate"]
+__all__ = ["RankingMetrics", "evaluate", "evaluate_similarity", "rerank"]

@@ -176,12 +176,12 @@ def _search(protocol: Protocol, shape: tuple[int, ...], ids: Sides, cameras: Sid
     sides = [(cameras[0], q, "query_cameras"), (cameras[1], g, "gallery_cameras")]
     # Numbers, since a camera "3" in text would quietly be no camera 3.
     places = [_column(*side, kinds="iuf") for side in sides if protocol != "regdb"]
-    people, codes = np.unique(np.concatenate([sought, offered]), return_inverse=True)
-    codes = codes.astype(np.int32)
-    counts = np.bincount(codes[q:], minlength=len(people))
-    by_identity = np.argsort(codes[q:], kind="stable").astype(np.int32)
+    people = np.unique(np.concatenate([sought, offered]))
+    query, gallery = (np.searchsorted(people, side).astype(np.int32) for side in (sought, offered))
+    counts = np.bincount(gallery, minlength=len(people))
+    by_identity = np.argsort(gallery, kind="stable").astype(np.int32)
     starts = np.cumsum(counts) - counts
-    return _Search(protocol, codes[:q], codes[q:], places, by_identity, counts, starts)
+    return _Search(protocol, query, gallery, places, by_identity, counts, starts)
 
 
 def _measure(block: Callable[[slice], Numbers], itemsize: int, search: _Search) -> RankingMetrics:

@@ -25,13 +25,13 @@ def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[st
     people = " or ".join(str(n) for n in sorted({row.test_identities for row in rows}))
     table = Table(title=f"{NAMES[dataset]}, {people} test identities, in %: mean ± standard deviation")
     table.add_column("method")
-    table.add_column("protocol")
+    table.add_column("protocol", min_width=13)  # as "single-shot" takes
     for figure in FIGURES:
         table.add_column(TITLES.get(figure, figure), justify="right")
     table.add_column("over", justify="right")
     for protocol, figures in summary.items():
         alike = [row for row in rows if row.protocol == protocol]
-        cells = [f"{100 * figures[f]['mean']:.2f} ± {100 * figures[f]['std']:.2f}" for f in FIGURES]
+        cells = [_cell(figures[figure], len(alike)) for figure in FIGURES]
         table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(alike))
     foreign = {row.trial: row for row in rows if row.trial != row.model_trial}
     table.caption = "; ".join(
@@ -40,6 +40,11 @@ def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[st
         for row in foreign.values()
     )
     return table
+
+
+def _cell(figure: Mapping[str, float], count: int) -> str:
+    spread = f" ± {100 * figure['std']:.2f}" if count > 1 else ""  # one value has none
+    return f"{100 * figure['mean']:.2f}{spread}"
 
 
 def _over(rows: Sequence[Row]) -> str:

@@ -130,6 +130,7 @@ def test_more_duplicates_than_neighbours():
     order = neighbours(distances(query, gallery))
     assert not reciprocal(order, 20, 5)
     check(query, gallery, k1=5, k2=3)
+    check(query, gallery, k1=5, k2=1)  # not the encoding of the first duplicate instead of its own
     check(query, gallery)
 
 
