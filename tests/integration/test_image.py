@@ -1,0 +1,369 @@
+"""The images, built from docker/Dockerfile without a container engine, do what the manifests ask of them.
+
+    pytest -m image
+
+Wants root on a Debian machine, with buildah, debootstrap, iproute2, PostgreSQL and kubectl, about 20 GB
+of disk, and ten minutes the first time: torch's wheels are large. Layers stay in buildah's store, so the
+next time is quicker; `buildah rmi --all --force` frees them.
+
+The base is a stand-in for the official Python image, with Debian's Python of the same minor version. The
+containers run with buildah's chroot isolation, as the image's user, in network and process namespaces of
+their own; what is started there ends with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.image
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "docker" / "Dockerfile"
+STAND_IN = "localhost/tsme-test-base"
+SUITE = "bookworm"  # its Python is 3.11
+TOOLS = ("buildah", "debootstrap", "unshare", "nsenter", "ip", "kubectl", "curl", "runuser")
+POSTGRES = Path("/usr/lib/postgresql")
+SERVICES = ("tsme-postgres", "tsme-mlflow", "tsme-head-svc")  # all at one address here
+
+
+def run(*command: str | Path, timeout: int = 600, **options: Any) -> str:
+    """Standard output of a command that must succeed."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=timeout, **options)
+    assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout[-3000:]}"
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    assert not missing, f"install {missing}"
+    assert os.geteuid() == 0, "run this as root"
+
+
+@pytest.fixture(scope="module")
+def manifests() -> dict[str, dict[str, Any]]:
+    """The rendered `local` overlay, by kind/name."""
+    text = run("kubectl", "kustomize", ROOT / "k8s" / "overlays" / "local")
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    return {f"{d['kind']}/{d['metadata']['name']}": d for d in documents}
+
+
+@pytest.fixture(scope="module")
+def pip_secrets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What this machine tells pip of its package index, as options of a build; no layer keeps them."""
+    listed = run(sys.executable, "-m", "pip", "config", "list").splitlines()
+    known = {
+        key.rpartition(".")[2]: value.strip("'") for key, _, value in (r.partition("=") for r in listed)
+    }
+    folder = tmp_path_factory.mktemp("secrets")
+    ca = known.get("cert") or "/etc/ssl/certs/ca-certificates.crt"
+    lines = ["[global]", "cert = /run/secrets/ca"]
+    for key in ("index-url", "proxy", "trusted-host", "timeout"):
+        if key in known:
+            lines.append(f"{key} = {known[key]}")
+    (folder / "pip").write_text("\n".join(lines) + "\n")
+    return [f"--secret=id=pip,src={folder / 'pip'}", f"--secret=id=ca,src={ca}"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of Debian and its Python, in the place of the official Python image."""
+    if not run("buildah", "images", "--quiet", "--filter", f"reference={STAND_IN}"):
+        folder = tmp_path_factory.mktemp("base")
+        packages = "--include=python3,python3-venv,ca-certificates"
+        run("debootstrap", "--variant=minbase", packages, SUITE, folder)
+        container = run("buildah", "from", "scratch")
+        run("buildah", "add", "--quiet", container, folder, "/")
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        run("buildah", "config", "--env", path, container)
+        run("buildah", "commit", "--rm", "--quiet", container, STAND_IN)
+        shutil.rmtree(folder)
+    return STAND_IN
+
+
+def build(target: str, base: str, pip_secrets: list[str]) -> str:
+    tag = f"localhost/tsme-test:{target}"
+    options = [
+        "--isolation=chroot",
+        "--layers",
+        f"--build-arg=BASE={base}",
+        "--build-arg=REVISION=tested",
+    ]
+    options += [f"--file={DOCKERFILE}", f"--target={target}", f"--tag={tag}", *pip_secrets]
+    run("buildah", "build", *options, ROOT, timeout=1200, stderr=subprocess.STDOUT)
+    return tag
+
+
+@pytest.fixture(scope="module")
+def tsme_image(base: str, pip_secrets: list[str]) -> str:
+    """The `cuda` target: its torch is where all packages are. (`cpu` differs in that one address.)"""
+    return build("cuda", base, pip_secrets)
+
+
+@pytest.fixture(scope="module")
+def mlflow_image(base: str, pip_secrets: list[str]) -> str:
+    return build("mlflow", base, pip_secrets)
+
+
+class Pod:
+    """A network and the processes in it, cut off from this machine's, for several containers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.containers: list[str] = []
+        self.anchor = subprocess.Popen(
+            ["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child", "sleep", "1800"]
+        )
+        children = Path(f"/proc/{self.anchor.pid}/task/{self.anchor.pid}/children")
+        wait_for(lambda: children.read_text().strip(), "the namespaces")
+        first = children.read_text().strip()
+        self.enter = ["nsenter", f"--target={first}", "--net", "--pid", "--mount"]
+        run(*self.enter, "ip", "link", "set", "lo", "up")
+
+    def close(self) -> None:
+        """End every process, then forget the containers."""
+        self.anchor.kill()  # and with it the first process, and so all of them
+        self.anchor.wait()
+        for container in self.containers:
+            run("buildah", "rm", container)
+
+    def container(self, image: str, template: dict[str, Any]) -> Container:
+        """A container with the volumes and environment of the first one of a pod template."""
+        hosts = [f"--add-host={name}:127.0.0.1" for name in SERVICES]
+        name = run("buildah", "from", *hosts, image)
+        self.containers.append(name)
+        return Container(self, name, template["spec"])
+
+
+class Container:
+    """A container of a pod: emptyDir volumes are folders of its own, claims those of the pod."""
+
+    def __init__(self, pod: Pod, name: str, spec: dict[str, Any]) -> None:
+        self.pod, self.name = pod, name
+        self.spec = spec["containers"][0]
+        self.options = ["--isolation=chroot"]
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        for mount in self.spec["volumeMounts"]:
+            volume = volumes[mount["name"]]
+            path = mount["mountPath"]
+            if volume.get("emptyDir", {}).get("medium") == "Memory":
+                self.options += ["--mount", f"type=tmpfs,destination={path}"]
+                continue
+            claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+            source = pod.folder / (claim or f"{name}-{mount['name']}")
+            if not source.exists():
+                source.mkdir()
+                os.chown(source, 1000, 1000)
+            self.options += ["--volume", f"{source}:{path}"]
+
+    def command(self, words: list[str], env: dict[str, str]) -> list[str]:
+        """What runs `words` in the container, with the values `env` has for secrets and the like."""
+        plain = {v["name"]: v["value"] for v in self.spec.get("env", []) if "value" in v}
+        variables = [f"--env={key}={value}" for key, value in (plain | env).items()]
+        return [*self.pod.enter, "buildah", "run", *self.options, *variables, self.name, "--", *words]
+
+    def start(self, words: list[str], env: dict[str, str], log: str) -> subprocess.Popen[bytes]:
+        """Start `words`; what they print goes to the file `log`."""
+        out = (self.pod.folder / log).open("wb")
+        return subprocess.Popen(self.command(words, env), stdout=out, stderr=subprocess.STDOUT)
+
+    def run(self, words: list[str], env: dict[str, str] | None = None) -> str:
+        """Standard output of `words`, which must succeed."""
+        return run(*self.command(words, env or {}), stderr=subprocess.STDOUT)
+
+    def written(self) -> list[str]:
+        """Files its user made in the image's own file system, which is read-only in a cluster."""
+        top = Path(run("buildah", "mount", self.name)).with_name("diff")
+        return [str(path) for path in top.rglob("*") if path.lstat().st_uid == 1000 and not path.is_dir()]
+
+
+def wait_for(done: Any, what: str, seconds: int = 120) -> None:
+    """Until `done()` is true."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.5)
+
+
+def answers(pod: Pod, port: int, path: str, host: str = "10.1.2.3") -> bool:
+    """Whether this is answered with success: asked by a number, as the kubelet does, or by name."""
+    words = ["curl", "--fail", "--silent", "--max-time", "5", "--header", f"Host: {host}:{port}"]
+    asked = [*pod.enter, *words, f"http://127.0.0.1:{port}{path}"]
+    return subprocess.run(asked, capture_output=True).returncode == 0
+
+
+def ray_start(group: dict[str, Any], *flags: str, **more: str) -> list[str]:
+    """The command KubeRay makes of a group of nodes."""
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    options = {"metrics-export-port": "8080", "dashboard-agent-listen-port": "52365"}
+    options |= {"num-cpus": limits["cpu"]} | group["rayStartParams"]
+    words = [*flags, *(f"--{key}={value}" for key, value in (options | more).items())]
+    return ["/bin/bash", "-c", "--", f"ulimit -n 65536; ray start --block {shlex.join(words)}"]
+
+
+@pytest.fixture(scope="module")
+def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    pod = Pod(tmp_path_factory.mktemp("pod"))
+    yield pod
+    pod.close()
+
+
+@pytest.fixture(scope="module")
+def database(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """PostgreSQL as the manifests have it, from this machine's package; yields the password."""
+    password = secrets.token_hex(16)
+    binaries = max(POSTGRES.iterdir()) / "bin"
+    folder = Path(run("mktemp", "--directory", "/var/tmp/tsme-postgres.XXXXXX"))
+    (folder / "password").write_text(password)
+    shutil.chown(folder, "postgres")
+    shutil.chown(folder / "password", "postgres")
+    user = ["runuser", "--user=postgres", "--"]
+    run(*user, binaries / "initdb", "--auth=scram-sha-256", "--username=mlflow",
+        f"--pwfile={folder / 'password'}", f"--pgdata={folder / 'data'}", cwd=folder)  # fmt: skip
+    server = subprocess.Popen(
+        [*pod.enter, *user, binaries / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-k", ""],
+        cwd=folder, stdout=(pod.folder / "postgres.log").open("wb"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    create = [*pod.enter, str(binaries / "createdb"), "--host=127.0.0.1", "--username=mlflow", "mlflow"]
+    env = os.environ | {"PGPASSWORD": password}
+    wait_for(lambda: subprocess.run(create, env=env, capture_output=True).returncode == 0, "PostgreSQL")
+    yield password
+    server.terminate()
+    server.wait()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def mlflow(pod: Pod, database: str, mlflow_image: str, manifests: dict[str, Any]) -> str:
+    """MLflow with the Deployment's command, environment and volumes; returns its address."""
+    server = pod.container(mlflow_image, manifests["Deployment/tsme-mlflow"]["spec"]["template"])
+    server.start([*server.spec["command"], *server.spec["args"]], {"PGPASSWORD": database}, "mlflow.log")
+    path = server.spec["readinessProbe"]["httpGet"]["path"]
+    wait_for(lambda: answers(pod, 5000, path), "MLflow", 180)
+    return "http://tsme-mlflow:5000"
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    pod: Pod, mlflow: str, tsme_image: str, manifests: dict[str, Any]
+) -> tuple[Container, dict[str, str]]:
+    """The run's Ray cluster as KubeRay starts it; its head, and the token as KubeRay hands it out."""
+    spec = manifests["RayJob/tsme-run"]["spec"]["rayClusterSpec"]
+    token = {"RAY_AUTH_MODE": spec["authOptions"]["mode"], "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    head = pod.container(tsme_image, spec["headGroupSpec"]["template"])
+    command = ray_start(spec["headGroupSpec"], "--head", "--dashboard-host=0.0.0.0")
+    head.start(command, token, "head.log")
+    probe = head.spec["readinessProbe"]["httpGet"]
+    wait_for(lambda: answers(pod, probe["port"], probe["path"]), "the head")
+    (group,) = spec["workerGroupSpecs"]
+    worker = pod.container(tsme_image, group["template"])
+    # Other ports than in a cluster, where each node has an address of its own.
+    ports = {"dashboard-agent-listen-port": "52366", "metrics-export-port": "8081"}
+    worker.start(ray_start(group, address="tsme-head-svc:6379", **ports), token, "worker.log")
+    wait_for(lambda: answers(pod, 52366, "/api/healthz"), "the worker")
+    return head, token
+
+
+def submit(pod: Pod, image: str, job: dict[str, Any], token: dict[str, str], name: str) -> str:
+    """What KubeRay's submitter does for a RayJob; its output."""
+    submitter = pod.container(image, job["spec"]["submitterPodTemplate"])
+    to = "--address http://tsme-head-svc:8265"
+    entrypoint = job["spec"]["entrypoint"]
+    command = f"ray job submit {to} --submission-id {name} --no-wait -- {entrypoint} ; "
+    command += f"ray job logs {to} --follow {name} ; ray job status {to} {name}"
+    output = submitter.run(["/bin/bash", "-ce", "--", command], token)
+    assert not submitter.written()
+    return output
+
+
+def test_the_image_is_its_users_and_keeps_nothing(tsme_image: str, mlflow_image: str):
+    for image in (tsme_image, mlflow_image):
+        details = json.loads(run("buildah", "inspect", "--type=image", image))["OCIv1"]
+        assert details["config"]["User"] == "1000:1000"
+        assert not any("secret" in entry.lower() for entry in details["config"].get("Env", []))
+        container = run("buildah", "from", image)
+        root = Path(run("buildah", "mount", container))
+        assert not (root / "etc" / "pip.conf").exists() or not (root / "etc" / "pip.conf").read_text()
+        for cache in ("root/.cache", "home/tsme/.cache", "tmp", "run/secrets"):
+            assert not [path for path in (root / cache).rglob("*") if path.is_file()], cache
+        run("buildah", "rm", container)
+
+
+def test_the_labels_name_the_revision(tsme_image: str):
+    labels = json.loads(run("buildah", "inspect", "--type=image", tsme_image))["OCIv1"]["config"][
+        "Labels"
+    ]
+    assert labels["org.opencontainers.image.revision"] == "tested"
+
+
+def test_the_stand_in_has_the_python_of_the_base(base: str):
+    (wanted,) = re.findall(r"^ARG BASE=\S+python:(3\.\d+)\.", DOCKERFILE.read_text(), re.MULTILINE)
+    container = run("buildah", "from", base)
+    version = run("buildah", "run", "--isolation=chroot", container, "--", "python3", "--version")
+    run("buildah", "rm", container)
+    assert version.startswith(f"Python {wanted}.")
+
+
+def test_packages_are_those_of_the_constraints(tsme_image: str, mlflow_image: str):
+    pinned = set((ROOT / "constraints.txt").read_text().splitlines())
+    extra = {"tsme", "pip", "setuptools", "wheel", "psycopg", "psycopg-binary", "boto3", "botocore"}
+    extra |= {"s3transfer", "jmespath"}  # boto3's own
+    for image in (tsme_image, mlflow_image):
+        container = run("buildah", "from", image)
+        frozen = run(
+            "buildah", "run", "--isolation=chroot", container, "--", "pip", "list", "--format=freeze"
+        )
+        run("buildah", "rm", container)
+        strays = {line for line in frozen.splitlines() if line not in pinned}
+        assert {line.partition("==")[0] for line in strays} <= extra, strays
+
+
+def test_the_run_of_the_manifest(pod: Pod, cluster, mlflow: str, tsme_image: str, manifests):
+    head, token = cluster
+    head.run(shlex.split("tsme data synth /shared/runs/demo/data --ids 40 --images 4"))
+    job = manifests["RayJob/tsme-run"]
+    output = submit(pod, tsme_image, job, token, "run-1")
+    assert "'run-1' succeeded" in output, output[-3000:]
+    results = json.loads((pod.folder / "tsme-shared" / "runs" / "demo" / "results.json").read_text())
+    assert len(results["trials"]) == 20
+    assert results["mlflow_uri"] == mlflow
+    program = """
+import mlflow
+client = mlflow.MlflowClient()
+champion = client.get_model_version_by_alias("tsme-regdb", "champion")
+print(mlflow.artifacts.download_artifacts(run_id=champion.run_id, artifact_path="results.json"))
+"""
+    assert head.run(["python", "-c", program], token).endswith("results.json")
+    # A second cluster, or the same one, finds everything done.
+    again = submit(pod, tsme_image, job, token, "run-2")
+    assert "'run-2' succeeded" in again and "train: 0 of 10 trials" in again, again[-3000:]
+    # What the cluster does when the pod goes.
+    head.run(head.spec["lifecycle"]["preStop"]["exec"]["command"], {"HOSTNAME": "head-0"})
+    assert not head.written()
+
+
+def test_strangers_are_refused(pod: Pod, cluster):
+    head, token = cluster
+    records = "/api/2.0/mlflow/experiments/search?max_results=1"
+    assert answers(pod, 5000, records, "tsme-mlflow")
+    assert not answers(pod, 5000, records, "evil.example")
+    assert not answers(pod, 8265, "/api/jobs/")
+    listing = ["ray", "job", "list", "--address", "http://127.0.0.1:8265"]
+    head.run(listing, token)
+    with pytest.raises(AssertionError):
+        head.run(listing, token | {"RAY_AUTH_TOKEN": "0" * 32})
