@@ -154,6 +154,14 @@ class Evaluation(Frozen):
     flip: bool = False
     rerank: bool = False
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Evaluation:
+        for name in ("modes", "shots", "draws"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: each once, not {values}")
+        return self
+
 
 class Resources(Frozen):
     """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.

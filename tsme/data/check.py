@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tsme.data.dataset import Dataset, Fault
 from tsme.data.images import open_image
 from tsme.data.records import MODALITIES, Modality, Split, Trial
@@ -148,8 +146,7 @@ def _decode(
 
 
 def _counts(split: Split) -> SplitCounts:
-    people = np.union1d(split.visible.identities, split.infrared.identities)
-    return SplitCounts(len(people), len(split.visible), len(split.infrared))
+    return SplitCounts(len(split.everyone), len(split.visible), len(split.infrared))
 
 
 def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
@@ -161,11 +158,7 @@ def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
 
 def _seen(trials: tuple[Trial, ...]) -> dict[tuple[int, int], int]:
     return {
-        (tested.number, trained.number): len(_everyone(tested.test) & _everyone(trained.train))
+        (tested.number, trained.number): len(tested.test.everyone & trained.train.everyone)
         for tested in trials
         for trained in trials
     }
-
-
-def _everyone(split: Split) -> set[int]:
-    return set(split.visible.identities.tolist()) | set(split.infrared.identities.tolist())

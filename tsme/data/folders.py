@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsme.data.dataset import Dataset, Fault
-from tsme.data.records import MODALITIES, ImageList, Modality, Split, Trial
+from tsme.data.records import ImageList, Modality, Split, Trial
 from tsme.errors import UserError
 
 EXTENSIONS = (".bmp", ".png", ".jpg", ".jpeg")
@@ -169,17 +169,12 @@ def image_list(root: Path, modality: Modality, photos: Iterable[Photo]) -> Image
     return ImageList(root, modality, tuple(photo.path for photo in rows), identities, cameras)
 
 
-def people_of(split: Split) -> set[int]:
-    """Everyone in either modality."""
-    return {int(identity) for modality in MODALITIES for identity in split[modality].identities}
-
-
 def trainable(split: Split) -> tuple[Split, list[str]]:
     """The people seen in both modalities, and a warning if that leaves any out.
 
     A stage that pairs a person's visible with infrared images can do nothing with the others.
     """
-    left_out = sorted(people_of(split) - set(split.identities))
+    left_out = sorted(split.everyone - set(split.identities))
     if not left_out:
         return split, []
     what = f"{len(left_out)} training people are seen in one modality only, the first {left_out[0]}"

@@ -26,7 +26,6 @@ from tsme.data.folders import (
     listing_faults,
     only_trial,
     overlap_faults,
-    people_of,
     quote,
     read_id_file,
     read_text,
@@ -44,9 +43,12 @@ _TITLE = "LLCM"
 _TEST_FOLDERS: dict[Modality, str] = {"visible": "test_vis", "infrared": "test_nir"}
 _CAMERAS = range(1, 10)
 _VISIBLE_ONLY = 3  # the camera that took no infrared images
+# Not one number for both: they would pass for one camera, and all matches for shots of one moment.
+_UNKNOWN_CAMERA: dict[Modality, int] = {"visible": -1, "infrared": -2}
 _LABEL = re.compile(r"[0-9]{1,9}")
 # The identity is the folder's number; labels are renumbered for training.
 _PATH = re.compile(r"(?:[^/]+/)*0{0,8}([1-9][0-9]{0,8})/[^/]+\.(?:bmp|png|jpe?g)", re.IGNORECASE)
+_NAME = re.compile(r"/([0-9]{1,9})_c([0-9]{1,9})_[^/]*$")
 _CAMERA_PATTERNS = (re.compile(r"_c([0-9]{1,9})_"), re.compile(r"cam([0-9]{1,9})(?![0-9])"))
 
 
@@ -85,8 +87,8 @@ class Llcm:
     def read(self, trial: int) -> Trial:
         """Training images in list order, test images in the order of identity, camera and file name.
 
-        The camera is 0 where a training image's path does not tell it. UserError for the first fault,
-        and for a `trial` other than 1.
+        The camera is negative where a training image's path does not tell it. UserError for the first
+        fault, and for a `trial` other than 1.
         """
         return only_trial(self, _TITLE, trial)
 
@@ -97,7 +99,7 @@ class Llcm:
     def examine(self) -> Findings:
         """All lists, and all folders of the people they name. UserError if this is no such folder."""
         _require_root(self.root)
-        lists = {modality: _read_train_list(self.root, file) for modality, file in TRAIN_LISTS.items()}
+        lists = {modality: _read_train_list(self.root, modality) for modality in MODALITIES}
         ids = read_id_file(self.root, TEST_IDS)
         tested, faults = _read_test(self.root, ids)
         faults = [
@@ -116,14 +118,14 @@ class Llcm:
             faults += scarcity_faults(fit, TRAIN_LISTS["visible"], "training people are")
             faults += scarcity_faults(tested, TEST_IDS, "test people are")
         counts = (
-            (len(people_of(listed)), 713, "training people"),
+            (len(listed.everyone), 713, "training people"),
             (len(visible), 16946, "visible training images"),
             (len(infrared), 13975, "infrared training images"),
             (len(ids.lines), 351, f"people in {TEST_IDS}"),
         )
         warnings += unusual_counts(_TITLE, counts)
         for one in lists.values():
-            warnings += _label_warnings(one)
+            warnings += [*_label_warnings(one), *_camera_warnings(one)]
         return Findings((Trial(1, fit, tested),), tuple(faults), tuple(warnings))
 
 
@@ -145,6 +147,7 @@ def _read_test(root: Path, ids: IdFile) -> tuple[Split, list[Fault]]:
             photos[modality] += found
             faults += wrong
     everyone = [*photos["visible"], *photos["infrared"]]
+    faults += _name_faults(everyone)
     if everyone or not faults:  # else missing folders would be told again of every person
         faults += absence_faults(ids, everyone, "test_*/cam*")
     visible, infrared = (
@@ -153,12 +156,13 @@ def _read_test(root: Path, ids: IdFile) -> tuple[Split, list[Fault]]:
     return Split(visible, infrared), faults
 
 
-def _read_train_list(root: Path, file: str) -> _TrainList:
+def _read_train_list(root: Path, modality: Modality) -> _TrainList:
+    file = TRAIN_LISTS[modality]
     text = read_text(root, file)
     if isinstance(text, Fault):
         return _TrainList(file, (), (text,))
     parsed = [
-        _parse_line(file, number, line)
+        _parse_line(file, number, line, modality)
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
@@ -169,7 +173,7 @@ def _read_train_list(root: Path, file: str) -> _TrainList:
     return _TrainList(file, tuple(rows), (*faults, *missing))
 
 
-def _parse_line(file: str, number: int, line: str) -> _Row | Fault:
+def _parse_line(file: str, number: int, line: str, modality: Modality) -> _Row | Fault:
     # From the right: a file name may hold spaces.
     fields = line.rsplit(maxsplit=1)
     if len(fields) < 2:
@@ -184,15 +188,15 @@ def _parse_line(file: str, number: int, line: str) -> _Row | Fault:
     elif not _LABEL.fullmatch(label):
         return Fault(file, number, f"label {quote(label)} is not a whole number; correct it")
     else:
-        return _Row(number, Photo(path, int(match[1]), _camera(path)), int(label))
+        return _Row(number, Photo(path, int(match[1]), _camera(path, modality)), int(label))
     return Fault(file, number, f"path {quote(path)} {problem}")
 
 
-def _camera(path: str) -> int:
+def _camera(path: str, modality: Modality) -> int:
     for pattern in _CAMERA_PATTERNS:
         if match := pattern.search(path):
             return int(match[1])
-    return 0
+    return _UNKNOWN_CAMERA[modality]
 
 
 def _existing(root: Path, file: str, rows: list[_Row]) -> tuple[list[_Row], list[Fault]]:
@@ -205,6 +209,22 @@ def _existing(root: Path, file: str, rows: list[_Row]) -> tuple[list[_Row], list
     unpacked = [row for row in rows if row.photo.path.partition("/")[0] not in lost]
     wrong = listing_faults(root, file, ((row.line, row.photo.path) for row in unpacked))
     return [row for row in unpacked if row.line not in wrong], [*faults, *wrong.values()]
+
+
+def _camera_warnings(one: _TrainList) -> Iterator[str]:
+    untold = [row.photo.path for row in one.rows if row.photo.camera < 0]
+    if untold:
+        what = f"{one.file}: {len(untold)} names do not tell the camera, the first {untold[0]}"
+        yield f"{what}; validation then counts matches from the same camera too"
+
+
+def _name_faults(photos: list[Photo]) -> Iterator[Fault]:
+    """Test images whose name names another person or camera than their folder does."""
+    for photo in photos:
+        match = _NAME.search(photo.path)
+        if match and (int(match[1]), int(match[2])) != (photo.identity, photo.camera):
+            message = f"name says person {int(match[1])}, camera {int(match[2])}, unlike its folder"
+            yield Fault(photo.path, None, f"{message}; move or rename it")
 
 
 def _label_warnings(one: _TrainList) -> Iterator[str]:

@@ -40,7 +40,11 @@ class ImageList:
 
     def keep(self, identities: Iterable[int]) -> ImageList:
         """The images of these people only, in unchanged order."""
-        rows = np.flatnonzero(np.isin(self.identities, np.array(sorted(identities), dtype=np.int64)))
+        chosen = np.array(sorted(identities), dtype=np.int64)
+        return self.take(np.flatnonzero(np.isin(self.identities, chosen)))
+
+    def take(self, rows: NDArray[np.intp]) -> ImageList:
+        """The images at these rows, in their order."""
         paths = tuple(self.paths[row] for row in rows)
         return ImageList(self.root, self.modality, paths, self.identities[rows], self.cameras[rows])
 
@@ -59,6 +63,11 @@ class Split:
     def identities(self) -> list[int]:
         """People seen in both modalities, sorted."""
         return [int(i) for i in np.intersect1d(self.visible.identities, self.infrared.identities)]
+
+    @property
+    def everyone(self) -> set[int]:
+        """People seen in either modality."""
+        return {int(i) for i in np.union1d(self.visible.identities, self.infrared.identities)}
 
     def keep(self, identities: Iterable[int]) -> Split:
         """The images of these people only."""
@@ -82,6 +91,7 @@ class Trial:
 
 def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:
     """Index (n,) of every image's identity in the sorted list `identities`, for cross-entropy."""
+    assert np.isin(images.identities, identities).all(), "images of people who have no class"
     return np.searchsorted(np.array(identities, dtype=np.int64), images.identities)
 
 
@@ -89,7 +99,8 @@ def hold_out(trial: Trial, fraction: float, seed: int) -> tuple[Split, Split]:
     """Divide a trial's training people into (fit, validation): as the data set says, else drawn.
 
     Drawn are a `fraction` in (0, 1) of the people, at least two, by a seeded draw over identities; at
-    least two are left to fit. Raises UserError with fewer than four people.
+    least two are left to fit. Raises UserError with fewer than four people, and for a validation list
+    of the data set's own that leaves fewer than two on either side.
     """
     split = trial.train
     people = split.identities
@@ -98,8 +109,13 @@ def hold_out(trial: Trial, fraction: float, seed: int) -> tuple[Split, Split]:
             f"{split.visible.root}: {len(people)} training people; holding some out for validation "
             "takes at least 4"
         )
-    held = set(trial.validation) & set(people)
-    if not 2 <= len(held) <= len(people) - 2:
+    held = set(trial.validation)
+    if held and not 2 <= len(held & set(people)) <= len(people) - 2:
+        raise UserError(
+            f"{split.visible.root}: {len(held)} of {len(people)} training people are listed for "
+            "validation; list at least 2, and leave at least 2 others"
+        )
+    if not held:
         count = min(max(2, round(fraction * len(people))), len(people) - 2)
         drawn = np.random.default_rng([seed, len(people)]).permutation(people)
         held = {int(i) for i in drawn[:count]}

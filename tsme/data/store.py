@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,8 @@ from tsme.data.records import MODALITIES, ImageList, Modality, Split
 from tsme.errors import UserError
 
 Progress = Callable[[int, int], None]
+A_DAY = 86400  # seconds
+FORMAT = "v1"  # of the arrays; another one where the same file would give other pixels
 
 
 def cache_folder() -> Path:
@@ -53,7 +57,7 @@ class PixelStore:
     @property
     def folder(self) -> Path:
         """Where the arrays lie."""
-        return cache_folder() / f"{self.fingerprint}-{self.height}x{self.width}"
+        return cache_folder() / f"{self.fingerprint}-{self.height}x{self.width}-{FORMAT}"
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Decode all images, if that was not done before; `progress(done, total)` counts them.
@@ -90,17 +94,29 @@ class PixelStore:
     def _arrays(self) -> dict[Modality, tuple[NDArray[np.uint8], dict[str, int]]]:
         """Mapped pixels and the row of every path, by modality."""
         self.prepare()
-        names = json.loads((self.folder / "paths.json").read_text())
-        return {
-            # Mapped copy-on-write: torch wants memory it could write to, the file stays as it is.
-            modality: (
-                np.load(self.folder / f"{modality}.npy", mmap_mode="c"),
-                {path: row for row, path in enumerate(names[modality])},
-            )
-            for modality in MODALITIES
-        }
+        try:
+            names = json.loads((self.folder / "paths.json").read_text())
+            return {
+                # Mapped copy-on-write: torch wants memory it could write to, the file stays as it is.
+                modality: (
+                    np.load(self.folder / f"{modality}.npy", mmap_mode="c"),
+                    {path: row for row, path in enumerate(names[modality])},
+                )
+                for modality in MODALITIES
+            }
+        except (OSError, ValueError) as problem:
+            raise UserError(
+                f"{self.folder}: decoded images there are damaged ({problem}); delete the folder"
+            ) from problem
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays, which every process maps for itself."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _write(self, progress: Progress | None) -> None:
+        for left in self.folder.parent.glob(".*.partial"):  # by processes that were killed
+            if time.time() - left.stat().st_mtime > A_DAY:
+                shutil.rmtree(left, ignore_errors=True)
         temporary = self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex}.partial")
         temporary.mkdir()
         try:
@@ -119,10 +135,13 @@ class PixelStore:
                         if progress is not None:
                             progress(done, total)
             (temporary / "paths.json").write_text(json.dumps(paths))
-            temporary.rename(self.folder)
-        except BaseException:
+            try:
+                temporary.rename(self.folder)
+            except OSError:
+                if not self.folder.is_dir():  # else another was quicker, where a lock does not hold
+                    raise
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
     def _paths(self) -> dict[Modality, list[str]]:
         """Every image by modality; the first trial's lists lead, so that they are read in a row."""

@@ -38,6 +38,7 @@ from tsme.errors import UserError
 
 VISIBLE_CAMERAS = (1, 2, 4, 5)
 INFRARED_CAMERAS = (3, 6)
+INDOOR_CAMERAS = (1, 2)  # of the visible ones
 TRAIN_IDS, VALIDATION_IDS, TEST_IDS = "exp/train_id.txt", "exp/val_id.txt", "exp/test_id.txt"
 PERMUTATIONS = "exp/rand_perm_cam.mat"
 _TITLE = "SYSU-MM01"
@@ -67,8 +68,8 @@ class Sysu:
         return only_trial(self, _TITLE, trial)
 
     def lists(self) -> list[str]:
-        """The lists of identities, and the authors' gallery draws if they are there."""
-        files = (TRAIN_IDS, VALIDATION_IDS, TEST_IDS, PERMUTATIONS)
+        """The lists of identities; the authors' gallery draws change nothing that is trained."""
+        files = (TRAIN_IDS, VALIDATION_IDS, TEST_IDS)
         return [file for file in files if (self.root / file).is_file()]
 
     def examine(self) -> Findings:
@@ -98,6 +99,9 @@ class Sysu:
             (len(tested.infrared), 3803, "infrared test images"),
         )
         warnings += unusual_counts(_TITLE, counts)
+        faults += _permutation_faults(self.root)
+        if not np.isin(tested.visible.cameras, INDOOR_CAMERAS).any():
+            warnings.append("no test person is before a visible camera indoors: no indoor-search")
         return Findings((Trial(1, fit, tested, kept),), tuple(faults), tuple(warnings))
 
 
@@ -196,6 +200,13 @@ def _order(file: Path, camera: int, identity: int, value: Any) -> NDArray[np.int
 
 def _require_root(root: Path) -> None:
     require_folder(root, _TITLE, ("exp", *(f"cam{camera}" for camera in _CAMERAS)))
+
+
+def _permutation_faults(root: Path) -> Iterator[Fault]:
+    try:
+        read_permutations(root)
+    except UserError as problem:
+        yield Fault(PERMUTATIONS, None, str(problem).removeprefix(f"{root / PERMUTATIONS}: "))
 
 
 def _list_faults(train: IdFile, validation: IdFile, test: IdFile) -> Iterator[Fault]:

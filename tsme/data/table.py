@@ -25,7 +25,6 @@ from tsme.data.folders import (
     image_list,
     listing_faults,
     only_trial,
-    people_of,
     quote,
     scarcity_faults,
     trainable,
@@ -109,8 +108,8 @@ class Table:
         if not faults:  # else they may be the reason
             faults += few or scarcity_faults(fit, self.file.name, "people with split 'train' are")
         if not faults and "split" not in header:
-            drawn = f"no split column: {len(people_of(fit))} people were drawn to train on"
-            warnings.append(f"{drawn}, the other {len(people_of(trial.test))} are to test on")
+            drawn = f"no split column: {len(fit.everyone)} people were drawn to train on"
+            warnings.append(f"{drawn}, the other {len(trial.test.everyone)} are to test on")
         validation = tuple(sorted(set(trial.validation) & set(fit.identities)))
         return Findings((Trial(1, fit, trial.test, validation),), tuple(faults), tuple(warnings))
 
@@ -260,11 +259,14 @@ def _divide(root: Path, file: str, rows: list[_Row]) -> tuple[Trial, list[Fault]
     order = np.random.default_rng([DIVISION_SEED, len(both)]).permutation(both)
     drawn = {int(person) for person in order[: len(both) // 2]}
     few = list(scarcity_faults(everyone, file, "people, to be divided into two halves, are", 4))
-    return Trial(1, everyone.keep(drawn), everyone.keep(people_of(everyone) - drawn)), few
+    return Trial(1, everyone.keep(drawn), everyone.keep(everyone.everyone - drawn)), few
 
 
 def _numbers(texts: Iterable[str]) -> dict[str, int]:
-    """A number for each distinct text: its own if all are whole numbers, else its place in order."""
+    """A number for each distinct text: its own if all are whole numbers, else its place in order.
+
+    Spreadsheets drop leading zeros, so 7 and 007 are then one.
+    """
     distinct = set(texts)
     if all(_NUMBER.fullmatch(text) for text in distinct):
         return {text: int(text) for text in distinct}

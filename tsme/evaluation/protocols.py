@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def searches(dataset: Dataset, trial: Trial, evaluation: Evaluation) -> list[Sea
     for search in found:
         if not (len(search.queries) and len(search.gallery)):
             empty = "gallery" if len(search.queries) else "queries"
-            raise UserError(f"{dataset.root}: {search.name} has no {empty}; tsme data check tells more")
+            raise UserError(f"{dataset.root}: {search.name} has no {empty}")
     return found
 
 
@@ -142,46 +143,37 @@ def _draw(images: ImageList, cameras: Iterable[int], count: int, seed: int) -> R
     own generator, seeded with the draw's number, over people, then cameras, files sorted by name.
     """
     generator = random.Random(seed)
-
-    def choose(rows: list[int], _: int, __: int) -> list[int]:
-        return [generator.choice(rows)] if count == 1 else generator.sample(rows, min(count, len(rows)))
-
-    return _per_camera(images, cameras, choose)
+    seen: dict[tuple[int, int], list[int]] = {}
+    for row in sorted(range(len(images)), key=lambda row: images.paths[row]):
+        key = (int(images.identities[row]), int(images.cameras[row]))
+        seen.setdefault(key, []).append(row)
+    chosen: list[int] = []
+    for rows in (seen[key] for key in product(_people(images), cameras) if key in seen):
+        if count == 1:
+            chosen.append(generator.choice(rows))
+        else:
+            chosen += generator.sample(rows, min(count, len(rows)))
+    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def _permuted(
     images: ImageList, cameras: Iterable[int], count: int, draw: int, permutations: Permutations
 ) -> Rows:
-    """Rows of the images that the data set's authors drew."""
+    """Rows of the images that the data set's authors drew, in list order."""
     row_of = {path.rpartition(".")[0]: row for row, path in enumerate(images.paths)}
-
-    def choose(_: list[int], identity: int, camera: int) -> list[int]:
-        names = [
-            f"cam{camera}/{identity:04d}/{frame:04d}"
-            for frame in permutations.frames(camera, identity, draw, count)
-        ]
-        for name in names:
-            if name not in row_of:
-                raise UserError(
-                    f"{images.root}/{name}.jpg: drawn by exp/rand_perm_cam.mat, but not there; restore "
-                    "it, or remove that file to have galleries drawn from seeds"
-                )
-        return [row_of[name] for name in names]
-
-    return _per_camera(images, cameras, choose)
+    names = [
+        f"cam{camera}/{identity:04d}/{frame:04d}"
+        for identity, camera in product(_people(images), cameras)
+        for frame in permutations.frames(camera, identity, draw, count)
+    ]
+    for name in names:
+        if name not in row_of:
+            raise UserError(
+                f"{images.root}/{name}.jpg: drawn by exp/rand_perm_cam.mat, but not there; restore "
+                "it, or remove that file to have galleries drawn from seeds"
+            )
+    return np.array(sorted(row_of[name] for name in names), dtype=np.int64)
 
 
-def _per_camera(
-    images: ImageList, cameras: Iterable[int], choose: Callable[[list[int], int, int], list[int]]
-) -> Rows:
-    """The rows that `choose(rows, identity, camera)` takes of every person in every camera, sorted."""
-    by_name: dict[tuple[int, int], list[int]] = {}
-    for row in sorted(range(len(images)), key=lambda row: images.paths[row]):
-        key = (int(images.identities[row]), int(images.cameras[row]))
-        by_name.setdefault(key, []).append(row)
-    chosen: list[int] = []
-    for identity in sorted({identity for identity, _ in by_name}):
-        for camera in cameras:
-            if (identity, camera) in by_name:
-                chosen += choose(by_name[identity, camera], identity, camera)
-    return np.array(sorted(chosen), dtype=np.int64)
+def _people(images: ImageList) -> list[int]:
+    return sorted(set(images.identities.tolist()))

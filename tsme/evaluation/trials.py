@@ -16,7 +16,7 @@ from tsme.errors import UserError
 from tsme.evaluation.features import Descriptors, extract_all
 from tsme.evaluation.protocols import Search, direction, full_searches, label
 from tsme.evaluation.ranking import RankingMetrics, evaluate, evaluate_similarity
-from tsme.evaluation.rerank import rerank
+from tsme.evaluation.reranking import rerank
 from tsme.models.bundle import Origin, TrialModel
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
@@ -68,19 +68,23 @@ class Row:
 
 
 def refuse_foreign(origin: Origin, trial: Trial) -> None:
-    """Raise UserError naming both trials if the weights belong to another one.
+    """Raise UserError for weights of another trial, or of people that this trial tests."""
+    seen, count = _seen(origin, trial), len(trial.test.everyone)
+    allow = "(or --cross-trial to have that stated in the report)"
+    if origin.trial != trial.number:
+        raise UserError(
+            f"weights of trial {origin.trial} offered to trial {trial.number}: they were trained on "
+            f"{seen} of its {count} test people; use trial {trial.number}'s own weights {allow}"
+        )
+    if seen:
+        raise UserError(
+            f"the weights were trained on {seen} of the {count} people to test on, or, if these are "
+            f"other data, on people of the same numbers; use weights of this data set {allow}"
+        )
 
-    Its training people are among this trial's test people.
-    """
-    if origin.trial == trial.number:
-        return
-    test_people = trial.test.identities
-    seen = len(set(test_people) & set(origin.train_identities))
-    raise UserError(
-        f"weights of trial {origin.trial} offered to trial {trial.number}: they were trained on "
-        f"{seen} of its {len(test_people)} test people; use trial {trial.number}'s own weights "
-        "(or --cross-trial to have that stated in the report)"
-    )
+
+def _seen(origin: Origin, trial: Trial) -> int:
+    return len(trial.test.everyone & set(origin.train_identities))
 
 
 def describe_trial(
@@ -113,7 +117,6 @@ def to_row(
     metrics: RankingMetrics, search: Search, trial: Trial, origin: Origin, *, flip: bool, reranked: bool
 ) -> Row:
     """The line of results that says what was measured."""
-    test_people = trial.test.identities
     return Row(
         trial=trial.number,
         direction=direction(search.query),
@@ -126,10 +129,10 @@ def to_row(
         queries=metrics.queries,
         skipped_queries=metrics.skipped_queries,
         gallery=len(search.gallery),
-        test_identities=len(test_people),
+        test_identities=len(trial.test.everyone),
         model=origin.key,
         model_trial=origin.trial,
-        seen_identities=len(set(test_people) & set(origin.train_identities)),
+        seen_identities=_seen(origin, trial),
         mode=search.mode,
         shots=search.shots,
         draw=search.draw,
@@ -167,19 +170,19 @@ def translate_split(
     return {m: translate(translators, images[m], m, device) for m in MODALITIES}
 
 
-def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean and standard deviation (of the sample, 0 for one) of every figure, by protocol.
+def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Mean and sample standard deviation (None of a single value) of every figure, by protocol.
 
     Over trials where a data set has several, else over the draws of the gallery.
     """
     by_protocol: dict[str, list[Row]] = {}
     for row in rows:
         by_protocol.setdefault(row.protocol, []).append(row)
-    summary: dict[str, dict[str, dict[str, float]]] = {}
+    summary: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, alike in by_protocol.items():
         summary[name] = {}
         for figure in FIGURES:
             values = [float(getattr(row, figure)) for row in alike]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
             summary[name][figure] = {"mean": float(np.mean(values)), "std": spread}
     return summary

@@ -22,6 +22,8 @@ def translate(
     """
     network: Generator = translators.to_infrared if modality == "visible" else translators.to_visible
     network.eval()
-    source = grey(images) if modality == "visible" else images
-    chunks = [to_pixels(network(to_range(c).to(device))).cpu() for c in source.split(64)]
-    return torch.cat(chunks)
+    translations = torch.empty_like(images)
+    for source, target in zip(images.split(64), translations.split(64), strict=True):
+        chunk = grey(source) if modality == "visible" else source
+        target.copy_(to_pixels(network(to_range(chunk).to(device))))
+    return translations

@@ -31,19 +31,19 @@ def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[st
     table.add_column("over", justify="right")
     for protocol, figures in summary.items():
         alike = [row for row in rows if row.protocol == protocol]
-        cells = [_cell(figures[figure], len(alike)) for figure in FIGURES]
+        cells = [_cell(figures[figure]) for figure in FIGURES]
         table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(alike))
-    foreign = {row.trial: row for row in rows if row.trial != row.model_trial}
+    foreign = {row.trial: row for row in rows if row.trial != row.model_trial or row.seen_identities}
     table.caption = "; ".join(
-        f"trial {row.trial} with weights of trial {row.model_trial}, which saw "
+        f"trial {row.trial} with weights of trial {row.model_trial}, which were trained on "
         f"{row.seen_identities} of its {row.test_identities} people"
         for row in foreign.values()
     )
     return table
 
 
-def _cell(figure: Mapping[str, float], count: int) -> str:
-    spread = f" ± {100 * figure['std']:.2f}" if count > 1 else ""  # one value has none
+def _cell(figure: Mapping[str, Any]) -> str:
+    spread = "" if figure["std"] is None else f" ± {100 * figure['std']:.2f}"
     return f"{100 * figure['mean']:.2f}{spread}"
 
 
@@ -59,7 +59,7 @@ def trial_lines(trial: int, rows: Sequence[Row]) -> list[str]:
     """A trial's headline figures, for when its evaluation ends: means where galleries are drawn."""
     return [
         f"  trial {trial:02d}: {protocol.replace('-to-', ' to ')} "
-        f"Rank-1 {100 * figures['rank1']['mean']:.2f}, mAP {100 * figures['mAP']['mean']:.2f}"
+        f"Rank-1 {_cell(figures['rank1'])}, mAP {_cell(figures['mAP'])}"
         for protocol, figures in summarise(rows).items()
     ]
 

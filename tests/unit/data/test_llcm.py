@@ -99,8 +99,8 @@ def test_a_night_camera_3_is_read_where_there_is_one(llcm: Path) -> None:
         ("train/cam12/0011/a b.PNG", 11, 12),
         ("vis/0011/0011_c7_x_vis.jpeg", 11, 7),
         ("vis/cam3/0011/0011_c05_x.bmp", 11, 5),
-        ("vis/11/0011c05.jpg", 11, 0),
-        ("0011/é.jpg", 11, 0),
+        ("vis/11/0011c05.jpg", 11, -1),
+        ("0011/é.jpg", 11, -1),
     ],
 )
 def test_other_paths_that_tell_the_person(llcm: Path, path: str, identity: int, camera: int) -> None:
@@ -109,6 +109,21 @@ def test_other_paths_that_tell_the_person(llcm: Path, path: str, identity: int, 
     visible = Llcm(llcm).read(1).train.visible
     assert visible.paths[0] == path
     assert (visible.identities[0], visible.cameras[0]) == (identity, camera)
+
+
+def test_a_name_that_tells_no_camera_is_a_warning(llcm: Path) -> None:
+    touch(llcm, "vis/0011/plain.jpg")
+    line(TV, 1, "vis/0011/plain.jpg 0")(llcm)
+    found = Llcm(llcm).examine()
+    assert found.faults == ()
+    assert any("1 names do not tell the camera, the first vis/0011/plain.jpg" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize("name", ["0008_c07_s1_f1_vis.jpg", "0030_c03_s1_f1_vis.jpg"])
+def test_a_test_image_in_anothers_folder_is_named(llcm: Path, name: str) -> None:
+    touch(llcm, f"test_vis/cam3/0008/{name}")
+    (fault,) = Llcm(llcm).examine().faults
+    assert fault.file == f"test_vis/cam3/0008/{name}" and "unlike its folder" in fault.message
 
 
 def test_windows_line_ends_byte_order_mark_and_blank_lines_are_read(llcm: Path) -> None:

@@ -105,6 +105,16 @@ def test_people_a_data_set_holds_out_itself_are_taken(seed):
 
 
 @pytest.mark.parametrize("listed", [(103,), tuple(PEOPLE[:-1]), (999, 998)])
-def test_a_validation_list_that_leaves_too_few_on_either_side_is_drawn_instead(listed):
+def test_a_validation_list_that_leaves_too_few_on_either_side_is_a_user_error(listed):
     whole = trial(split(PEOPLE, PEOPLE), validation=listed)
-    assert len(hold_out(whole, 0.5, 0)[1].identities) == 10
+    with pytest.raises(UserError, match=f"{len(listed)} of 20 training people are listed"):
+        hold_out(whole, 0.5, 0)
+
+
+def test_people_in_either_modality():
+    assert split().everyone == {10, 20, 30, 40, 50, 60}
+
+
+def test_an_image_of_somebody_without_a_class_is_noticed():
+    with pytest.raises(AssertionError):
+        class_labels(images("visible", [30, 10, 15]), [10, 20, 30])

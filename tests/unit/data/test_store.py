@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import shutil
+import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +56,7 @@ def test_the_first_trials_lists_are_views_and_others_copies(pixels: PixelStore) 
 
 def test_rows_follow_the_list_not_the_file(pixels: PixelStore) -> None:
     images = pixels.dataset.read(1).train.visible.keep([3, 285])
-    order = np.arange(len(images))[::-1]
-    backwards = ImageList(
-        images.root,
-        "visible",
-        tuple(images.paths[row] for row in order),
-        images.identities[order],
-        images.cameras[order],
-    )
+    backwards = images.take(np.arange(len(images))[::-1])
     assert torch.equal(pixels.load(backwards), pixels.load(images).flip(0))
 
 
@@ -132,3 +130,65 @@ def test_data_can_go_once_they_are_read(pixels: PixelStore, regdb: Path) -> None
     expected = pixels.load(images).clone()
     shutil.rmtree(regdb)
     assert torch.equal(PixelStore(pixels.dataset, "f00d", 8, 4).load(images), expected)
+
+
+def test_a_used_store_is_as_small_to_send_as_a_new_one(pixels: PixelStore) -> None:
+    new = len(pickle.dumps(pixels))
+    images = pixels.dataset.read(1).train.visible
+    expected = pixels.load(images)
+    assert len(pickle.dumps(pixels)) == new < 1000
+    assert torch.equal(pickle.loads(pickle.dumps(pixels)).load(images), expected)
+
+
+def test_what_a_killed_process_left_is_swept_away(pixels: PixelStore) -> None:
+    cache_folder().mkdir()
+    left = cache_folder() / f".{pixels.folder.name}.0123.partial"
+    left.mkdir()
+    (left / "visible.npy").write_bytes(b"half")
+    long_ago = time.time() - 2 * store_module.A_DAY
+    os.utime(left, (long_ago, long_ago))
+    young = left.with_name(left.name.replace("0123", "4567"))
+    young.mkdir()
+    pixels.prepare()
+    assert not left.exists() and young.exists() and pixels.folder.is_dir()
+
+
+def test_damaged_arrays_are_named(pixels: PixelStore) -> None:
+    pixels.prepare()
+    (pixels.folder / "infrared.npy").write_bytes((pixels.folder / "infrared.npy").read_bytes()[:-5])
+    with pytest.raises(UserError, match=f"{pixels.folder.name}: .*damaged.*delete the folder"):
+        pixels.load(pixels.dataset.read(1).train.visible)
+
+
+def test_processes_that_start_together_decode_once(pixels: PixelStore) -> None:
+    """The second waits for the first and finds all done."""
+    counts: list[int] = []
+    entered = threading.Event()
+
+    def slow(done: int, total: int) -> None:
+        counts.append(done)
+        entered.set()
+        time.sleep(0.01)
+
+    second = PixelStore(pixels.dataset, pixels.fingerprint, 8, 4)
+    first = threading.Thread(target=pixels.prepare, args=(slow,))
+    first.start()
+    assert entered.wait(30)
+    second.prepare(lambda done, total: pytest.fail("decoded twice"))
+    first.join()
+    assert counts == list(range(1, 21))
+
+
+def test_an_array_that_another_process_put_there_first_is_taken(
+    pixels: PixelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a lock does not hold between machines."""
+
+    def quicker(done: int, total: int) -> None:
+        if done == total:
+            monkeypatch.setattr(store_module, "FileLock", lambda _: nullcontext())
+            PixelStore(pixels.dataset, pixels.fingerprint, 8, 4).prepare()
+
+    pixels.prepare(quicker)
+    assert len(pixels.load(pixels.dataset.read(1).train.visible)) == 6
+    assert not list(cache_folder().glob(".*.partial"))

@@ -98,10 +98,17 @@ def test_cases_that_differ_harmlessly(sysu: Path) -> None:
 
 def test_lists_are_the_files_there_are(sysu: Path) -> None:
     assert Sysu(sysu).lists() == [TRAIN, VAL, TEST]
-    touch(sysu, MAT)
-    assert Sysu(sysu).lists() == [TRAIN, VAL, TEST, MAT]
+    touch(sysu, MAT)  # of no account in training
+    assert Sysu(sysu).lists() == [TRAIN, VAL, TEST]
     (sysu / VAL).unlink()
-    assert Sysu(sysu).lists() == [TRAIN, TEST, MAT]
+    assert Sysu(sysu).lists() == [TRAIN, TEST]
+
+
+def test_damaged_gallery_draws_are_a_fault(sysu: Path) -> None:
+    (sysu / MAT).write_bytes(b"no MATLAB")
+    (fault,) = Sysu(sysu).examine().faults
+    assert fault.file == MAT and "cannot be read" in fault.message
+    assert str(sysu) not in fault.message
 
 
 def remove(path: str) -> Damage:

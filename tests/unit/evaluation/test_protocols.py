@@ -105,6 +105,18 @@ def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
         }
         expected = {(p, c): min(10, VISIBLE[p].get(c, 0)) for p in VISIBLE for c in range(1, 7)}
         assert counts == expected
+        generator = random.Random(search.draw)
+        expected = [
+            frame
+            for person in sorted(VISIBLE)
+            for camera in (1, 2, 4, 5)
+            if camera in VISIBLE[person]
+            for frame in generator.sample(
+                [f"cam{camera}/{person:04d}/{f:04d}.jpg" for f in range(1, VISIBLE[person][camera] + 1)],
+                min(10, VISIBLE[person][camera]),
+            )
+        ]
+        assert sorted(found) == sorted(expected)
         galleries.add(tuple(found))
     assert len(galleries) > 1
 
@@ -112,13 +124,7 @@ def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
 def test_draws_do_not_depend_on_the_order_of_the_list(trial, tmp_path):
     images = trial.test.visible
     order = np.random.default_rng(0).permutation(len(images))
-    shuffled = ImageList(
-        images.root,
-        "visible",
-        tuple(images.paths[row] for row in order),
-        images.identities[order],
-        images.cameras[order],
-    )
+    shuffled = images.take(order)
     other = Trial(1, trial.train, Split(shuffled, trial.test.infrared))
     for one, two in zip(
         searches(Listed(tmp_path, "sysu"), trial, Evaluation()),
@@ -170,13 +176,7 @@ def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
     write_permutations(tmp_path)
     images = trial.test.visible
     kept = np.flatnonzero([path != "cam5/0005/0001.jpg" for path in images.paths])
-    fewer = ImageList(
-        images.root,
-        "visible",
-        tuple(images.paths[row] for row in kept),
-        images.identities[kept],
-        images.cameras[kept],
-    )
+    fewer = images.take(kept)
     # Another image of this person and camera is there, but not the one drawn.
     extra = ImageList(
         images.root,
@@ -187,6 +187,16 @@ def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
     )
     damaged = Trial(1, trial.train, Split(extra, trial.test.infrared))
     with pytest.raises(UserError, match=r"cam5/0005/0001\.jpg: drawn by exp/rand_perm_cam\.mat"):
+        searches(Listed(tmp_path, "sysu"), damaged, Evaluation())
+
+
+def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp_path):
+    frames = write_permutations(tmp_path)
+    images = trial.test.visible
+    gone = (images.identities == 9) & (images.cameras == 2)
+    damaged = Trial(1, trial.train, Split(images.take(np.flatnonzero(~gone)), trial.test.infrared))
+    first = frames[2, 9, 0][0]
+    with pytest.raises(UserError, match=rf"cam2/0009/{first:04d}\.jpg: drawn by"):
         searches(Listed(tmp_path, "sysu"), damaged, Evaluation())
 
 

@@ -68,7 +68,12 @@ def test_weights_of_another_trial_are_refused_naming_both(make_model, trial):
     # People 5 and 9 of (2, 5, 9) are among the six test people.
     with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test people"):
         refuse_foreign(make_model(trial=7).origin, trial)
-    refuse_foreign(make_model(trial=2).origin, trial)
+    refuse_foreign(make_model(trial=2, people=(0, 1)).origin, trial)
+
+
+def test_weights_that_have_seen_test_people_are_refused_whatever_trial_they_are_of(make_model, trial):
+    with pytest.raises(UserError, match="trained on 2 of the 6 people to test on"):
+        refuse_foreign(make_model(trial=2).origin, trial)
 
 
 def test_what_another_trials_weights_saw_is_stated(make_model, trial, images):
@@ -208,7 +213,7 @@ def test_summary_keeps_what_is_measured_differently_apart():
 
 def test_a_single_trial_has_no_spread():
     (row, _) = rows_of(1)
-    assert summarise([row])[row.direction]["mAP"] == {"mean": pytest.approx(row.mAP), "std": 0.0}
+    assert summarise([row])[row.direction]["mAP"] == {"mean": pytest.approx(row.mAP), "std": None}
     assert summarise([replace(row, mAP=0.5)])[row.direction]["mAP"]["mean"] == 0.5
 
 

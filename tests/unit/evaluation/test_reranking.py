@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tsme.errors import UserError
-from tsme.evaluation import rerank as module
+from tsme.evaluation import reranking as module
 from tsme.evaluation.ranking import evaluate, evaluate_similarity
-from tsme.evaluation.rerank import rerank
+from tsme.evaluation.reranking import rerank
 
 # Features in the tests are small whole numbers: their squares and sums are exact in float32 in any
 # order, so that which distances are equal does not depend on the machine.
