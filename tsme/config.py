@@ -166,7 +166,8 @@ class Evaluation(Frozen):
 class Resources(Frozen):
     """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
 
-    Without a number of `gpus`, one for each worker where the cluster has any.
+    Without a number of `gpus`, one for each worker where the cluster has any as the run starts; give the
+    number where GPUs come later, by an autoscaler.
     """
 
     workers: Positive = 1

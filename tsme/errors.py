@@ -10,12 +10,14 @@ class JobFailed(RuntimeError):
 
 
 def failure(error: BaseException, what: str) -> UserError | JobFailed:
-    """What to report of a remote process's error: a UserError as it was raised, else a JobFailed.
+    """What to report of a remote process's error: ours as they were raised, else a JobFailed.
 
     `error` may wrap the original as its `cause`, as Ray's errors do; `what` names the job.
     """
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, UserError):
         return UserError(str(cause))
+    if isinstance(cause, JobFailed):
+        return JobFailed(str(cause))
     words = str(cause).strip().splitlines() or ["no message"]
     return JobFailed(f"{what}: {type(cause).__name__}: {words[-1]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,20 +14,25 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tsme.errors import UserError
+from tsme.remote import AnyPath, RemotePath
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to, renamed to `path` if the block succeeds.
+def replacing(path: AnyPath) -> Iterator[Path]:
+    """A temporary file to write to, which becomes `path` if the block succeeds.
 
     Raises UserError naming the file if it cannot be written (a full disk, say); whatever stood
     under `path` before is then unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    folder = Path(tempfile.gettempdir()) if isinstance(path, RemotePath) else path.parent
+    temporary = folder / f".{path.name}.{uuid.uuid4().hex[:8]}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        if isinstance(path, RemotePath):
+            path.upload(temporary)
+        else:
+            os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be written ({_reason(error)})") from error
     finally:
@@ -34,17 +40,43 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_json(path: Path, value: Any) -> None:
+@contextmanager
+def reading(path: AnyPath) -> Iterator[Path]:
+    """A file of this name on this machine: the file itself, or a copy that goes with the block.
+
+    Raises FileNotFoundError if there is nothing to copy.
+    """
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path.download(copy := Path(folder) / path.name)
+        yield copy
+
+
+@contextmanager
+def filling(folder: AnyPath) -> Iterator[Path]:
+    """A folder of this machine to make: the one asked for, or one whose files go there in the end."""
+    if isinstance(folder, Path):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as parent:
+        yield (copy := Path(parent) / folder.name)
+        folder.upload_folder(copy)
+
+
+def write_json(path: AnyPath, value: Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused, as JSON has neither."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: AnyPath) -> Any:
     """The value in a JSON file; UserError if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with reading(path) as file:
+            return json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({_reason(error)})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

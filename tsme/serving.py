@@ -19,15 +19,17 @@ from tsme.errors import UserError
 from tsme.evaluation.features import extract
 from tsme.models.bundle import TrialModel, load_model
 from tsme.models.translate import translate
+from tsme.remote import AnyPath
 
 
-def model_files(folder: Path) -> dict[int, Path]:
+def model_files(folder: AnyPath) -> dict[int, AnyPath]:
     """The weights of each trial in a folder (trialNN-KEY.safetensors), by trial.
 
     Raises UserError if there are none, or two of one trial.
     """
-    files: dict[int, Path] = {}
-    for path in sorted(folder.glob("trial[0-9][0-9]-*.safetensors")):
+    files: dict[int, AnyPath] = {}
+    found: list[AnyPath] = list(folder.glob("trial[0-9][0-9]-*.safetensors"))
+    for path in sorted(found, key=lambda path: path.name):
         trial = int(path.name[len("trial") :][:2])
         if trial in files:
             raise UserError(f"{folder}: two models of trial {trial}, {files[trial].name} and {path.name}")

@@ -6,6 +6,7 @@ What a sample runs is handed in; it reports `epoch` (from 1), `val_mAP`, and the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,22 @@ from typing import Any
 
 import optuna
 import ray
+import ray.cloudpickle
 import ray.tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from tsme.config import Config
-from tsme.errors import failure
+from tsme.errors import JobFailed, failure
+from tsme.remote import AnyPath, answering
 from tune.spaces import Space, configured
 
 METRIC = "val_mAP"
+# Ray Tune would hand these to its samples in a runtime environment, which Ray writes into its logs and
+# shows on its dashboard. A node has its own.
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def sweep(
     *,
     config: Config,
     samples: int,
-    storage: Path,
+    storage: AnyPath,
     name: str,
 ) -> list[Sample]:
     """Try `samples` points of the space, the configured one first; best sample first.
@@ -60,18 +67,46 @@ def sweep(
 
     trainable = ray.tune.with_resources(run, resources)
     path = str(storage / name)
-    if ray.tune.Tuner.can_restore(path):
-        tuner = ray.tune.Tuner.restore(
-            path, trainable, param_space=space, resume_unfinished=True, restart_errored=True
-        )
-    else:
-        tuner = _new_tuner(trainable, space, config, samples, storage, name)
-    results = tuner.fit()
+    # A failed sample's traceback lies in the sample's folder; what ends the sweep is one line.
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+    with answering(storage):
+        if ray.tune.Tuner.can_restore(path):
+            tuner = ray.tune.Tuner.restore(
+                path, trainable, param_space=space, resume_unfinished=True, restart_errored=True
+            )
+        else:
+            tuner = _new_tuner(trainable, space, config, samples, storage, name)
+        try:
+            results = tuner.fit()
+        except ray.tune.TuneError as error:
+            raise _ours(error) or error from None
     tried = [_sample(result) for result in results if result.metrics and "best_mAP" in result.metrics]
     if not tried:
         first = next((result.error for result in results if result.error), None)
         raise failure(first or RuntimeError("nothing was reported"), f"all {samples} samples; the first")
     return sorted(tried, key=lambda sample: (-sample.score, sample.name))
+
+
+class NoUseTrying(ray.tune.Callback):
+    """Ends a sweep whose sample met what the next will meet too: a tracking server gone for good."""
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Raise what the sample raised, if it is a JobFailed; Ray Tune then tries it no more."""
+        try:
+            error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        except (OSError, TypeError):
+            return  # it left no exception
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, JobFailed):
+            raise cause
+
+
+def _ours(error: BaseException | None) -> JobFailed | None:
+    """The JobFailed that Ray Tune was handling when it raised the error."""
+    while error is not None and not isinstance(error, JobFailed):
+        error = error.__context__
+    return error
 
 
 def _cpus(config: Config) -> int:
@@ -83,7 +118,7 @@ def _cpus(config: Config) -> int:
 
 
 def _new_tuner(
-    trainable: Any, space: Space, config: Config, samples: int, storage: Path, name: str
+    trainable: Any, space: Space, config: Config, samples: int, storage: AnyPath, name: str
 ) -> ray.tune.Tuner:
     settings = config.sweep
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -117,6 +152,7 @@ def _new_tuner(
             verbose=0,
             failure_config=ray.tune.FailureConfig(max_failures=2),
             checkpoint_config=ray.tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[NoUseTrying()],
         ),
     )
 

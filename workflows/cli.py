@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from tsme.config import Config, override, parse_settings
+from tsme.config import Config, DatasetName, override, parse_settings
 from tsme.errors import JobFailed, UserError
+from tsme.remote import AnyPath, any_path
 from workflows import environment
 from workflows.data import Dataset, data_app
+
+if TYPE_CHECKING:
+    from tsme.evaluation.trials import Row
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +56,9 @@ PresetOption = Annotated[
     str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb, sysu, llcm, csv.")
 ]
 DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
-DataOption = Annotated[Path, typer.Option(help="Folder of the data set; of csv, the file.")]
+DataOption = Annotated[
+    str, typer.Option(metavar="DIR|URI", help="Folder of the data set; of csv, the file.")
+]
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
 ]
@@ -62,7 +67,9 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run i
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of data and results.")] = Path("runs/demo"),
+    out: Annotated[
+        str, typer.Option(metavar="DIR|URI", help="Folder of data and results.")
+    ] = "runs/demo",
 ) -> None:
     """The whole workflow on generated data, with a small network: minutes on two CPU cores.
 
@@ -70,7 +77,8 @@ def demo(
     """
     from workflows.demo import run_demo
 
-    _print_results(run_demo(out, console), out)
+    folder = any_path(out)
+    _print_results(run_demo(folder, console), folder)
 
 
 @app.command()
@@ -80,18 +88,18 @@ def run(
     trials: Annotated[str, typer.Option(help="Such as 1-10 or 1,3; all there are by default.")] = "",
     sweep: Annotated[int, typer.Option(min=0, help="Samples to try first; 0 keeps the preset.")] = 0,
     set_: SetOption = [],  # noqa: B006 - typer copies it
-    out: Annotated[Path | None, typer.Option(help="Default: runs/PRESET.")] = None,
+    out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
     """Sweep, train every trial, register, evaluate: from a data set to a champion."""
     from workflows.flow import workflow
     from workflows.pipeline import run_workflow
 
-    config, out = _configured(preset, set_), out or Path("runs") / preset
+    config, folder = _configured(preset, set_), any_path(out or f"runs/{preset}")
     with workflow(
         config,
-        data,
-        out,
+        any_path(data),
+        folder,
         name=f"run {preset}",
         trials=_trials(trials),
         resume=resume,
@@ -99,7 +107,7 @@ def run(
         samples=sweep,
     ) as flow:
         results = run_workflow(flow)
-    _print_results(results, out)
+    _print_results(results, folder)
 
 
 @app.command()
@@ -114,13 +122,12 @@ def train(
     gpus: Annotated[int | None, typer.Option(min=0, help="Workers, each with a GPU; 0 for CPU.")] = None,
     preset: Annotated[str, typer.Option(help="Default: the one named as the data set.")] = "",
     set_: SetOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Default: runs/train-DATASET-TRIAL.")] = None,
+    out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/train-DATASET-TRIAL.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """Train one trial with Ray Train, on all of its training people."""
-    from tsme.training.chain import STAGES
+    """Train one trial with Ray Train on all of its training people; measure it on its test people."""
     from workflows.flow import workflow
-    from workflows.pipeline import train_all
+    from workflows.pipeline import train_and_measure
 
     settings: dict[str, Any] = {}
     if lr is not None:
@@ -128,17 +135,24 @@ def train(
     if gpus is not None:
         settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
     config = override(_configured(preset or dataset, set_), settings)
-    out = out or Path("runs") / f"train-{dataset}-{trial:02d}"
     with workflow(
-        config, data, out, name=f"train {dataset}", trials=[trial], resume=resume, console=console
+        config,
+        any_path(data),
+        any_path(out or f"runs/train-{dataset}-{trial:02d}"),
+        name=f"train {dataset}",
+        trials=[trial],
+        resume=resume,
+        console=console,
     ) as flow:
         first = flow.chain(flow.config, trial).translators_file
         if stage is StageName.reid and not first.is_file():
             raise UserError(
-                f"--stage reid: {out} holds no translators yet; run --stage dsgan --resume before"
+                f"--stage reid: {flow.out} holds no translators yet; run --stage dsgan --resume before"
             )
-        files = train_all(flow, flow.config, STAGES[:1] if stage is StageName.dsgan else STAGES)
-    console.print(f"{files[trial]}", soft_wrap=True)
+        file, rows = train_and_measure(flow, only_translators=stage is StageName.dsgan)
+    if rows:
+        _print_table(dataset.value, rows)
+    console.print(f"{file}", soft_wrap=True)
 
 
 @app.command()
@@ -148,7 +162,7 @@ def sweep(
     samples: Annotated[int, typer.Option(min=1, help="Configurations to try.")],
     trial: Annotated[int, typer.Option(help="Trial whose training people are used.")] = 1,
     set_: SetOption = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Default: runs/sweep-PRESET.")] = None,
+    out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/sweep-PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
     """Search learning rates and loss weights on held-out training people."""
@@ -156,11 +170,10 @@ def sweep(
     from workflows.flow import workflow
     from workflows.pipeline import choose
 
-    config, out = _configured(preset, set_), out or Path("runs") / f"sweep-{preset}"
     with workflow(
-        config,
-        data,
-        out,
+        _configured(preset, set_),
+        any_path(data),
+        any_path(out or f"runs/sweep-{preset}"),
         name=f"sweep {preset}",
         trials=[trial],
         resume=resume,
@@ -179,7 +192,8 @@ def test(
     dataset: DatasetOption,
     data: DataOption,
     resume: Annotated[
-        str, typer.Option(help="Weights: a file or folder, or models:/NAME@ALIAS of the registry.")
+        str,
+        typer.Option(help="Weights: a file, folder or URI, or models:/NAME@ALIAS of the registry."),
     ],
     trial: Annotated[
         int | None, typer.Option(help="RegDB: one trial. SYSU-MM01, LLCM: one gallery draw, 0 to 9.")
@@ -191,7 +205,7 @@ def test(
     cross_trial: Annotated[
         bool, typer.Option("--cross-trial", help="Allow weights of another trial; the table says so.")
     ] = False,
-    json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
+    json: Annotated[str, typer.Option(metavar="FILE|URI", help="Also write the figures here.")] = "",
 ) -> None:
     """Evaluate trained weights by their data set's protocol, on test people only."""
     from tsme.config import Evaluation
@@ -207,12 +221,12 @@ def test(
         if trial not in range(10):
             raise UserError(f"--trial {trial}: the gallery draws of {dataset} are 0 to 9")
         chosen["draws"], trial = [trial], None
-    evaluation = Evaluation.model_validate(chosen)
+    evaluation, figures = Evaluation.model_validate(chosen), any_path(json) if json else None
     results = test_weights(
-        dataset.value, data, resume, trial, evaluation, cross_trial=cross_trial, console=console
+        dataset.value, any_path(data), resume, trial, evaluation, cross_trial=cross_trial, console=console
     )
-    if json is not None:
-        write_json(json, results)
+    if figures is not None:
+        write_json(figures, results)
     if results["trained_on"] != results["data_fingerprint"]:
         console.print(
             "note: other data than these weights were trained on; identities may mean other people"
@@ -239,17 +253,23 @@ def _trials(text: str) -> list[int] | None:
     return sorted(set(trials))
 
 
-def _print_results(results: dict[str, Any], out: Path | None) -> None:
-    from tsme.evaluation.trials import Row
+def _print_table(dataset: DatasetName, rows: list[Row]) -> None:
+    from tsme.evaluation.trials import summarise
     from tsme.report.tables import results_table
 
-    rows = [Row(**row) for row in results["trials"]]
-    console.print(results_table(results["dataset"], rows, results["summary"]))
+    console.print(results_table(dataset, rows, summarise(rows)))
+
+
+def _print_results(results: dict[str, Any], out: AnyPath | None) -> None:
+    from tsme.evaluation.trials import Row
+
+    _print_table(results["dataset"], [Row(**row) for row in results["trials"]])
     if out is not None:
         console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
         console.print(f"weights: {out / 'stages'}", soft_wrap=True)
         store = results["mlflow_uri"]
-        console.print(f"runs, curves, pictures: mlflow ui --backend-store-uri {store}", soft_wrap=True)
+        look = store if store.startswith("http") else f"mlflow ui --backend-store-uri {store}"
+        console.print(f"runs, curves, pictures: {look}", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

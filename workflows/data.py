@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tsme.errors import UserError
+from tsme.remote import AnyPath, RemotePath, any_path
 
 data_app = typer.Typer(no_args_is_help=True, help="Generate and examine data sets.")
 console = Console()
@@ -27,7 +27,7 @@ class Dataset(StrEnum):
 
 @data_app.command()
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    out: Annotated[str, typer.Argument(metavar="DIR|URI", help="Folder to create.")],
     layout: Annotated[Dataset, typer.Option(help="Layout to write.")] = Dataset.regdb,
     ids: Annotated[int, typer.Option(help="People, training and test together.")] = 412,
     images: Annotated[
@@ -39,13 +39,16 @@ def synth(
     seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
 ) -> None:
     """Generate a data set of drawn people, in the layout of a real one."""
-    draw_people(out, layout, ids, images, seed, console)
+    folder = any_path(out)
+    if isinstance(folder, RemotePath) and folder.exists():
+        raise UserError(f"{folder} is not empty: name a new folder")
+    draw_people(folder, layout, ids, images, seed, console)
 
 
 @data_app.command()
 def check(
     dataset: Annotated[Dataset, typer.Option(help="Layout of the data.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data set; of csv, the file.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR|URI", help="Data set; of csv, the file.")],
 ) -> None:
     """Read every list and image; print counts, what trials share, and each fault."""
     from tsme.data.check import check as check_dataset
@@ -55,7 +58,7 @@ def check(
     with Progress(console=console, transient=True) as bars:
         bar = bars.add_task("reading images")
         report = check_dataset(
-            open_dataset(dataset.value, folder),
+            open_dataset(dataset.value, any_path(folder)),
             lambda done, total: bars.update(bar, completed=done, total=total),
         )
     for table in check_tables(report):
@@ -70,15 +73,16 @@ def check(
 
 
 def draw_people(
-    out: Path, layout: Dataset, identities: int, images: int, seed: int, console: Console
+    out: AnyPath, layout: Dataset, identities: int, images: int, seed: int, console: Console
 ) -> None:
     """Generate a data set, with a progress bar."""
     from tsme.data.synth import generate
+    from tsme.files import filling
 
-    with Progress(console=console, transient=True) as bars:
+    with Progress(console=console, transient=True) as bars, filling(out) as folder:
         bar = bars.add_task("drawing people")
         generate(
-            out,
+            folder,
             layout=layout.value,
             identities=identities,
             images=images,

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tsme.presets import demo
+from tsme.remote import AnyPath
 from workflows.data import Dataset, draw_people
 from workflows.flow import workflow
 from workflows.pipeline import run_workflow
@@ -17,12 +18,13 @@ IMAGES = 5
 SAMPLES = 3
 
 
-def run_demo(out: Path, console: Console) -> dict[str, Any]:
+def run_demo(out: AnyPath, console: Console) -> dict[str, Any]:
     """Generate a data set in `out`/data if it is not there, and run all of the workflow on it."""
     data = out / "data"
-    if not data.exists():
-        draw_people(data, Dataset.regdb, IDENTITIES, IMAGES, seed=0, console=console)
     resume = (out / "run.json").exists()
+    # A folder is there when it is whole; files may have been uploaded in part, unless a run came after.
+    if not (data.exists() if isinstance(data, Path) else resume):
+        draw_people(data, Dataset.regdb, IDENTITIES, IMAGES, seed=0, console=console)
     with workflow(
         demo(),
         data,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,14 +19,16 @@ from tsme.data.records import Trial
 from tsme.data.store import PixelStore
 from tsme.errors import failure
 from tsme.evaluation.features import Descriptors
-from tsme.evaluation.protocols import Search, searches
+from tsme.evaluation.protocols import Search
 from tsme.evaluation.trials import Row, describe_trial, refuse_foreign, score, to_row
 from tsme.models.bundle import Origin, load_model
+from tsme.remote import AnyPath
 
 
 def evaluate_trials(
-    weights: Mapping[int, Path],
+    weights: Mapping[int, AnyPath],
     pixels: PixelStore,
+    wanted: Mapping[int, list[Search]],
     evaluation: Evaluation,
     resources: Resources,
     *,
@@ -36,11 +37,11 @@ def evaluate_trials(
 ) -> Iterator[tuple[int, list[Row]]]:
     """The rows of every trial in `weights`, each with the weights given for it, as they come.
 
-    A task whose worker dies is tried again. Raises UserError if weights belong to another trial and
-    `cross_trial` is not set, else JobFailed naming the trial.
+    `wanted` are the searches of each trial. A task whose worker dies is tried again. Raises UserError
+    if weights saw test people and `cross_trial` is not set, else JobFailed naming the trial.
     """
     rows: dict[int, list[Any]] = {
-        trial: _start(path, trial, pixels, evaluation, resources, cross_trial)
+        trial: _start(path, trial, pixels, wanted[trial], evaluation, resources, cross_trial)
         for trial, path in weights.items()
     }
     trial_of = {ref: trial for trial, refs in rows.items() for ref in refs}
@@ -66,17 +67,16 @@ def evaluate_trials(
 
 
 def _start(
-    weights: Path,
+    weights: AnyPath,
     number: int,
     pixels: PixelStore,
+    wanted: list[Search],
     evaluation: Evaluation,
     resources: Resources,
     cross_trial: bool,
 ) -> list[Any]:
     """References to the rows that a trial's tasks will make."""
-    trial = pixels.dataset.read(number)
-    wanted = searches(pixels.dataset, trial, evaluation)
-    known = ray.put(trial)
+    known = ray.put(pixels.dataset.read(number))
     flips = (False, True) if evaluation.flip else (False,)
     describe = ray.remote(num_cpus=resources.cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(
         _describe
@@ -91,7 +91,7 @@ def _start(
 
 
 def _describe(
-    weights: Path,
+    weights: AnyPath,
     trial: Trial,
     pixels: PixelStore,
     flips: tuple[bool, ...],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,16 @@ from tsme.data.layouts import open_dataset
 from tsme.data.records import Trial
 from tsme.data.store import PixelStore
 from tsme.errors import UserError
+from tsme.evaluation.protocols import Search, searches
 from tsme.files import read_json, write_json
+from tsme.remote import AnyPath, RemotePath
 from tsme.training.chain import STAGES, Chain
 from tsme.training.loop import Stage
 from workflows import tracking
 from workflows.cluster import cluster, fit_resources
+from workflows.disks import require_shared
 from workflows.environment import in_submitted_job
+from workflows.server import shown
 from workflows.tracking import Run
 
 
@@ -33,8 +38,8 @@ class Workflow:
     """A run of the workflow in the folder `out`."""
 
     config: Config
-    data: Path
-    out: Path
+    data: AnyPath
+    out: AnyPath
     trials: dict[int, Trial]
     pixels: PixelStore
     run: Run
@@ -56,6 +61,11 @@ class Workflow:
         file = self.out / "timeline.json"
         return read_json(file) if file.exists() else []
 
+    def searches(self) -> dict[int, list[Search]]:
+        """What the protocol asks for, by trial; UserError where the test people do not allow it."""
+        dataset, asked = self.pixels.dataset, self.config.evaluation
+        return {number: searches(dataset, trial, asked) for number, trial in self.trials.items()}
+
     def chain(self, config: Config, trial: int, stages: tuple[Stage, ...] = STAGES) -> Chain:
         """Training of a trial on all of its training people."""
         return Chain(
@@ -72,8 +82,8 @@ class Workflow:
 @contextmanager
 def workflow(
     config: Config,
-    data: Path,
-    out: Path,
+    data: AnyPath,
+    out: AnyPath,
     *,
     name: str,
     trials: list[int] | None,
@@ -87,16 +97,18 @@ def workflow(
 
     Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
     """
-    if in_submitted_job() and not out.is_absolute():
-        raise UserError(
-            f"--out {out}: a submitted job's working folder goes with the job; give an absolute path"
-        )
+    if in_submitted_job():
+        _require_lasting(out)
+    here = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
+    tracking.check(tracking.tracking_uri(here))
+    if isinstance(out, RemotePath):
+        out.mkdir()  # or be told now that it cannot be written to
     data, out = data.resolve(), out.resolve()
     dataset = open_dataset(config.dataset, data)
-    pixels = read_images(dataset, config.image, console)
+    pixels = read_images(dataset, trials, config.image, console)
     loaded = {number: dataset.read(number) for number in trials or dataset.trials()}
     identity = {
-        "config": config.model_dump(mode="json", exclude={"resources"}),
+        "config": config.model_dump(mode="json", exclude={"resources", "evaluation"}),
         "workers": config.resources.workers,
         "trials": list(loaded),
         "samples": samples,
@@ -104,30 +116,32 @@ def workflow(
     }
     known = _claim(out, identity, resume)
     with cluster():
-        config = fit_resources(config)
-        here = out if in_submitted_job() else Path.cwd()
-        uri = known.get("mlflow_uri") or tracking.tracking_uri(here)
+        config = fit_resources(config, console)
+        uri = tracking.tracking_uri(here, known.get("mlflow_uri"))
         run = tracking.open_workflow(uri, config, name, data, pixels.fingerprint, known.get("mlflow_run"))
-        status = "FINISHED"
         try:
-            write_json(out / "run.json", identity | {"mlflow_run": run.run_id, "mlflow_uri": uri})
+            noted = {"mlflow_run": run.run_id, "mlflow_uri": shown(uri)}
+            write_json(out / "run.json", identity | noted)
+            require_shared(_on_this_disk(out, uri))
             console.print(f"data {pixels.fingerprint} in {data}", soft_wrap=True)
-            console.print(f"MLflow run {run.run_id} in {uri}", soft_wrap=True)
+            console.print(f"MLflow run {run.run_id} in {shown(uri)}", soft_wrap=True)
             yield Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
         except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            run.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
-        finally:
-            run.close_running_children(status)
-            run.close(status)
+        run.close_running_children("FINISHED")
+        run.close()
 
 
-def read_images(dataset: Dataset, size: Image, console: Console) -> PixelStore:
-    """Every list and image read before anything is spent on them; UserError with the first fault."""
-    faults = dataset.examine().faults
+def read_images(dataset: Dataset, trials: list[int] | None, size: Image, console: Console) -> PixelStore:
+    """Every list and image read before anything is spent on them; UserError with the first fault.
+
+    Without `trials`, one that has begun but is not complete is a fault too.
+    """
+    faults = dataset.examine().faults if trials is None else ()
     if faults:
         more = f" (and {len(faults) - 1} more: tsme data check)" * (len(faults) > 1)
-        raise UserError(f"{faults[0]}{more}")
+        raise UserError(f"{dataset.root}/{faults[0]}{more}")
     with Progress(console=console, transient=True) as bars:
 
         def bar(title: str) -> Callable[[int, int], None]:
@@ -140,7 +154,31 @@ def read_images(dataset: Dataset, size: Image, console: Console) -> PixelStore:
     return pixels
 
 
-def _claim(out: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any]:
+def _require_lasting(out: AnyPath) -> None:
+    """A submitted job's working folder goes with the job, so nothing is to be kept there."""
+    if not out.is_absolute():
+        raise UserError(
+            f"--out {out}: a submitted job's working folder goes with the job; give an absolute path"
+        )
+    if isinstance(out, RemotePath) and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise UserError(
+            f"--out {out}: MLflow's file cannot be kept there; name a server in MLFLOW_TRACKING_URI"
+        )
+
+
+def _on_this_disk(out: AnyPath, uri: str) -> dict[Path, str]:
+    """Files that workers need, unless they are in a store; and where else to put each."""
+    files: dict[Path, str] = {}
+    if isinstance(out, Path):
+        files[out / "run.json"] = (
+            "--out must be a folder that all nodes share, or a URI (s3://bucket/run)"
+        )
+    if uri.startswith("sqlite:///"):
+        files[Path(uri.removeprefix("sqlite:///"))] = "name an MLflow server in MLFLOW_TRACKING_URI"
+    return files
+
+
+def _claim(out: AnyPath, identity: dict[str, Any], resume: bool) -> dict[str, Any]:
     """run.json of the run to continue in `out`, empty for a new one; UserError if it is taken."""
     file = out / "run.json"
     if not file.exists():

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tsme.config import Config, override
 from tsme.data.records import hold_out
 from tsme.errors import JobFailed
-from tsme.evaluation.protocols import DESCRIPTIONS
+from tsme.evaluation.protocols import DESCRIPTIONS, Search
 from tsme.evaluation.trials import FIGURES, Row, summarise
-from tsme.files import read_json, write_json
+from tsme.files import read_json, reading, write_json
 from tsme.models.reid import FUSED_STRIPES
+from tsme.remote import AnyPath
 from tsme.report.tables import trial_lines
 from tsme.training.chain import STAGES, Chain
 from tsme.training.loop import Stage
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
-from workflows import registry, tracking
+from workflows import registry
 from workflows.cluster import at_once
 from workflows.evaluate import evaluate_trials
 from workflows.flow import Workflow
+from workflows.origin import git_revision
 from workflows.progress import Display
 from workflows.sample import SampleJob
+from workflows.server import shown
 from workflows.tracking import Run
 from workflows.train import TrainJob, train_lane
 
@@ -47,6 +50,7 @@ class Choice:
 
 def run_workflow(flow: Workflow) -> dict[str, Any]:
     """Everything, from the sweep to the promoted version; returns what results.json holds."""
+    wanted = flow.searches()  # before anything is spent on what cannot be measured
     choice = choose(flow)
     weights = train_all(flow, choice.config, STAGES)
     name = f"tsme-{flow.config.dataset}"
@@ -55,7 +59,7 @@ def run_workflow(flow: Workflow) -> dict[str, Any]:
         descriptor = FUSED_STRIPES * choice.config.reid.embedding
         version = registry.register(flow.run, name, weights, descriptor, candidate)
     with flow.step("evaluate"):
-        rows = evaluate_all(flow, weights)
+        rows = evaluate_all(flow, weights, wanted)
     with flow.step("promote"):
         decision = registry.promote(flow.run, name, version, candidate)
     flow.console.print(f"{name} version {version}: {decision}")
@@ -64,6 +68,19 @@ def run_workflow(flow: Workflow) -> dict[str, Any]:
     }
     _record(flow, results)
     return results
+
+
+def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPath, list[Row]]:
+    """Train the first trial as configured: the file it leaves, and what that reaches on test people.
+
+    `only_translators` ends after stage 1, whose result nothing is measured of.
+    """
+    if only_translators:
+        return next(iter(train_all(flow, flow.config, STAGES[:1]).values())), []
+    wanted = flow.searches()
+    weights = train_all(flow, flow.config, STAGES)
+    with flow.step("evaluate"):
+        return next(iter(weights.values())), evaluate_all(flow, weights, wanted)
 
 
 def choose(flow: Workflow) -> Choice:
@@ -103,7 +120,7 @@ def choose(flow: Workflow) -> Choice:
 
 
 def _run_sweep(flow: Workflow, chain: Chain, samples: int) -> list[Sample]:
-    with Display(flow.console) as display:
+    with Display(flow.console, chain.config.resources) as display:
         tried = sweep(
             SampleJob(chain, flow.run, display.board),
             search_space(chain.config) if samples > 1 else {},
@@ -118,7 +135,7 @@ def _run_sweep(flow: Workflow, chain: Chain, samples: int) -> list[Sample]:
     return tried
 
 
-def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict[int, Path]:
+def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict[int, AnyPath]:
     """Train every trial on all of its training people, as many side by side as the cluster holds.
 
     Returns the file of the last stage, by trial.
@@ -130,7 +147,7 @@ def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict
     lanes = [chains[first::count] for first in range(count)]
     with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time"):
         if left:
-            with Display(flow.console) as display:
+            with Display(flow.console, config.resources) as display:
                 _side_by_side([partial(_train_lane, flow, display, lane) for lane in lanes])
     return {chain.trial: chain.product for chain in chains}
 
@@ -171,17 +188,19 @@ def _stage_runs(flow: Workflow, chain: Chain) -> dict[Stage, Run]:
     }
 
 
-def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
-    """Every trial's rows; a trial whose rows are there already is not evaluated again."""
-    asked = flow.config.digest("evaluation")
-    files = {n: path.with_name(f"evaluation-{path.stem}-{asked}.json") for n, path in weights.items()}
-    left = {n: path for n, path in weights.items() if not files[n].exists()}
+def evaluate_all(
+    flow: Workflow, weights: dict[int, AnyPath], wanted: dict[int, list[Search]]
+) -> list[Row]:
+    """Every trial's rows; a trial that was measured in the same way before is not measured again."""
     config = flow.config
+    keys = {n: f"{path.stem}-{_measured_by(config, wanted[n])}" for n, path in weights.items()}
+    files = {n: path.with_name(f"evaluation-{keys[n]}.json") for n, path in weights.items()}
+    left = {n: path for n, path in weights.items() if not files[n].exists()}
     for n, rows in evaluate_trials(
-        left, flow.pixels, config.evaluation, config.resources, console=flow.console
+        left, flow.pixels, wanted, config.evaluation, config.resources, console=flow.console
     ):
         name = f"trial {n:02d} stage 3 evaluation"
-        run = flow.run.child(name, f"evaluation {weights[n].stem} {asked}", {"trial": n})
+        run = flow.run.child(name, f"evaluation {keys[n]}", {"trial": n})
         for row in rows:
             figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
             run.log_metrics(figures, step=row.draw or 0)
@@ -190,6 +209,12 @@ def evaluate_all(flow: Workflow, weights: dict[int, Path]) -> list[Row]:
         for line in trial_lines(n, rows):
             flow.console.print(line, soft_wrap=True)
     return [Row(**row) for file in files.values() for row in read_json(file)]
+
+
+def _measured_by(config: Config, wanted: list[Search]) -> str:
+    """Name of a way to measure: its settings, and which images are in the drawn galleries."""
+    galleries = [zlib.crc32(search.gallery.tobytes()) for search in wanted]
+    return config.digest("evaluation", galleries=galleries)
 
 
 def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
@@ -208,9 +233,9 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
         },
         "trials": [row.to_json() for row in rows],
         "summary": summarise(rows),
-        "git_revision": tracking.git_revision(),
+        "git_revision": git_revision(),
         "mlflow_run": flow.run.run_id,
-        "mlflow_uri": flow.run.uri,
+        "mlflow_uri": shown(flow.run.uri),
         "timeline": flow.timeline,
     }
 
@@ -219,12 +244,14 @@ def _record(flow: Workflow, results: dict[str, Any]) -> None:
     """Write results.json and log its summary to the parent run."""
     path = flow.out / "results.json"
     write_json(path, results)
-    flow.run.log_file(path)
+    with reading(path) as file:
+        flow.run.log_file(file)
     flow.run.log_metrics(
         {
             f"{protocol}/{figure}_{part}": value
             for protocol, figures in results["summary"].items()
             for figure, parts in figures.items()
             for part, value in parts.items()
+            if value is not None
         }
     )

@@ -8,8 +8,12 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tsme.config import Resources
+from workflows.cluster import lacking
 
 
 class Event(NamedTuple):
@@ -26,24 +30,30 @@ class Board:
     """A Ray actor that collects the events of all workers until the driver takes them."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[Event | str] = []
 
-    def post(self, event: Event) -> None:
-        """Add an event."""
+    def post(self, event: Event | str) -> None:
+        """Add an event, or a line to show as it is."""
         self.events.append(event)
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[Event | str]:
         """All events since the last call."""
         events, self.events = self.events, []
         return events
 
 
 class Display:
-    """Shows a board's events while its block runs; `display.board` is what workers post to."""
+    """Shows a board's events while its block runs; `display.board` is what workers post to.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.board = ray.remote(Board).options(num_cpus=0).remote()
+    With `resources` it also tells when the cluster has become too small for a training run of them.
+    """
+
+    def __init__(self, console: Console, resources: Resources | None = None) -> None:
+        self.console, self.resources = console, resources
+        self.missing: str | None = None
+        # On the driver's node: on another it would be lost with that one, and all news after that.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -81,10 +91,14 @@ class Display:
 
     def _show(self) -> None:
         try:
-            events: list[Event] = ray.get(self.board.take.remote(), timeout=5)
+            events: list[Event | str] = ray.get(self.board.take.remote(), timeout=5)
+            missing = lacking(self.resources) if self.resources else None
         except Exception:  # progress must never end a run: the cluster may be going down
             return
         for event in events:
+            if isinstance(event, str):
+                self._say(event)
+                continue
             key = (event.label, event.stage)
             name = f"{event.label} {event.stage}"
             if key not in self.tasks:
@@ -94,3 +108,9 @@ class Display:
             if event.epoch >= event.epochs:
                 self.bars.update(self.tasks[key], visible=False)
                 self.console.print(f"  {name}: epoch {event.epoch}/{event.epochs}, {event.words}")
+        if missing != self.missing:
+            self._say(f"waiting for nodes: {missing}" if missing else "nodes are there again")
+            self.missing = missing
+
+    def _say(self, line: str) -> None:
+        self.console.print(f"  {line}", soft_wrap=True)

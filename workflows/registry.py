@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
+from mlflow.tracking import MlflowClient
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 import tsme
 from tsme.errors import UserError
-from workflows.tracking import Run
+from tsme.remote import AnyPath, RemotePath
+from workflows.server import shown, why_lost
+from workflows.tracking import Run, check, connect, once
 
 CHAMPION = "champion"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -43,53 +47,61 @@ class Candidate:
 
 
 def register(
-    run: Run, name: str, weights: Mapping[int, Path], descriptor: int, candidate: Candidate
+    run: Run, name: str, weights: Mapping[int, AnyPath], descriptor: int, candidate: Candidate
 ) -> int:
     """Log the weights of all trials as one model of `run` and register it; returns its version.
 
     `descriptor` is the length of a descriptor. The same weights of a run are registered once: asked
     again (after a resume), it returns the version they are in.
     """
-    _create_name(run, name)
     keys = ",".join(path.stem for path in weights.values())
-    for known in run.client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'"):
-        if known.tags.get("weights") == keys:
-            return int(known.version)
-    info = _log_model(run, weights, descriptor)
-    tags = {
-        "validation_mAP": repr(candidate.score),
-        "validation_set": candidate.validation_set,
-        "data_fingerprint": candidate.data_fingerprint,
-        "weights": keys,
-    }
-    created = run.client.create_model_version(
-        name, info.model_uri, run.run_id, tags=tags, model_id=info.model_id
-    )
-    return int(created.version)
+    with connect(run.uri) as client, _store(run.uri):
+        with once():
+            client.create_registered_model(name)
+        for known in _versions(client, run, name, keys):
+            return known
+        model = _log_model(client, run, weights, descriptor)
+        tags = {
+            "validation_mAP": repr(candidate.score),
+            "validation_set": candidate.validation_set,
+            "data_fingerprint": candidate.data_fingerprint,
+            "weights": keys,
+        }
+        client.create_model_version(name, f"models:/{model}", run.run_id, tags=tags, model_id=model)
+        version, *twins = _versions(client, run, name, keys)
+        for twin in twins:  # made where an answer was lost
+            with once():
+                client.delete_model_version(name, str(twin))
+    return version
 
 
-def _create_name(run: Run, name: str) -> None:
-    try:
-        run.client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+def _versions(client: MlflowClient, run: Run, name: str, keys: str) -> list[int]:
+    """The versions that hold these weights of the run."""
+    found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
+    return sorted(int(version.version) for version in found if version.tags.get("weights") == keys)
 
 
-def _log_model(run: Run, weights: Mapping[int, Path], descriptor: int) -> Any:
-    """The weights, and the code that loads them, as an MLflow model of the run."""
+def _log_model(client: MlflowClient, run: Run, weights: Mapping[int, AnyPath], descriptor: int) -> str:
+    """The weights, and the code that loads them, as an MLflow model of the run; returns its id.
+
+    Not by mlflow.pyfunc.log_model, which works on a process-wide active run, and when the server is away
+    waits for it again to say so.
+    """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    with (
-        _store(run.uri),
-        TemporaryDirectory() as folder,
-        mlflow.start_run(run_id=run.run_id),
-    ):
+    params = client.get_run(run.run_id).data.params
+    model = client.create_logged_model(run.experiment_id, "model", run.run_id, params=params)
+    known = Model(model.artifact_location, run.run_id, model_uuid=model.model_id, model_id=model.model_id)
+    with TemporaryDirectory() as folder:
         data = Path(folder) / WEIGHTS  # MLflow keeps the folder's name
         data.mkdir()
         for path in weights.values():
-            os.symlink(path.resolve(), data / path.name)
-        info = mlflow.pyfunc.log_model(
-            name="model",
+            if isinstance(path, RemotePath):
+                path.download(data / path.name)
+            else:
+                os.symlink(path.resolve(), data / path.name)
+        mlflow.pyfunc.save_model(
+            path=f"{folder}/model",
+            mlflow_model=known,
             loader_module="tsme.serving",
             data_path=str(data),
             code_paths=[str(Path(tsme.__file__).parent)],
@@ -97,15 +109,32 @@ def _log_model(run: Run, weights: Mapping[int, Path], descriptor: int) -> Any:
             input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
         )
-    run.client.update_run(run.run_id, status="RUNNING")  # start_run's end has finished it
-    return info
+        client.log_model_artifacts(model.model_id, f"{folder}/model")
+    client.finalize_logged_model(model.model_id, "READY")
+    _link(client, run.run_id, str(model.model_id))
+    for left in client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
+        if left.status != LoggedModelStatus.READY:  # of an attempt whose answer, or process, was lost
+            with once():
+                client.delete_logged_model(left.model_id)
+    return str(model.model_id)
+
+
+def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
+    """Note the model as an output of the run; asked again after a lost answer, the server refuses."""
+    try:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    except MlflowException:
+        outputs = client.get_run(run_id).outputs
+        if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
+            raise
 
 
 @contextmanager
 def _store(uri: str) -> Iterator[None]:
     """MLflow's functions that take no client work on this store, for the block.
 
-    They are told through an environment variable, which would otherwise decide where later runs go.
+    So does a client's registry in a database, where it looks for a version's source. They are told
+    through an environment variable, which would otherwise decide where later runs go.
     """
     before = os.environ.get(VARIABLE)
     mlflow.set_tracking_uri(uri)
@@ -128,24 +157,28 @@ def _signature(descriptor: int) -> ModelSignature:
 
 def promote(run: Run, name: str, version_number: int, candidate: Candidate) -> str:
     """Give the version the alias `champion` if it earns it; returns, and tags it with, the reason."""
-    client = run.client
-    decided = client.get_model_version(name, str(version_number)).tags.get("decision")
-    if decided:  # a resumed run does not contest what came after it
-        return str(decided)
-    champion = _champion(run, name)
-    wins, reason = (True, "the first version") if champion is None else _decide(champion, candidate)
-    reason = f"{'' if wins else 'not '}champion: validation mAP {candidate.score:.4f}, {reason}"
-    if wins:
-        client.set_registered_model_alias(name, CHAMPION, str(version_number))
-    client.set_model_version_tag(name, str(version_number), "decision", reason)
+    with connect(run.uri) as client:
+        decided = client.get_model_version(name, str(version_number)).tags.get("decision")
+        if decided:  # a resumed run does not contest what came after it
+            return str(decided)
+        champion = _champion(client, name)
+        if champion is None:
+            wins, reason = True, "the first version"
+        elif int(champion.version) == version_number:
+            wins, reason = True, "as decided before it was interrupted"
+        else:
+            wins, reason = _decide(champion, candidate)
+        reason = f"{'' if wins else 'not '}champion: validation mAP {candidate.score:.4f}, {reason}"
+        if wins:
+            client.set_registered_model_alias(name, CHAMPION, str(version_number))
+        client.set_model_version_tag(name, str(version_number), "decision", reason)
     return reason
 
 
-def _champion(run: Run, name: str) -> ModelVersion | None:
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     """The present champion, None if there is none."""
-    model = run.client.get_registered_model(name)
-    number = model.aliases.get(CHAMPION)
-    return None if number is None else run.client.get_model_version(name, str(number))
+    number = client.get_registered_model(name).aliases.get(CHAMPION)
+    return None if number is None else client.get_model_version(name, str(number))
 
 
 def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
@@ -160,10 +193,16 @@ def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
 
 
 def fetch(uri: str, tracking: str, target: Path) -> Path:
-    """Download a registered model (models:/NAME@ALIAS or models:/NAME/VERSION); returns its folder."""
-    try:
-        with _store(tracking):
+    """Download a registered model (models:/NAME@ALIAS or models:/NAME/VERSION); returns its folder.
+
+    Raises UserError if the store does not answer, or has no such model.
+    """
+    check(tracking)
+    with connect(tracking), _store(tracking):
+        try:
             folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target))
-    except MlflowException as error:
-        raise UserError(f"{uri}: not found in {tracking} ({error.message})") from None
+        except MlflowException as error:
+            if why_lost(error):
+                raise
+            raise UserError(f"{uri}: not found in {shown(tracking)} ({error.message})") from None
     return Path(folder) / "data" / WEIGHTS

@@ -6,26 +6,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import ray
 from rich.console import Console
 
 from tsme.config import DatasetName, Evaluation, Resources
 from tsme.data.layouts import open_dataset
 from tsme.errors import UserError
-from tsme.evaluation.protocols import DESCRIPTIONS
+from tsme.evaluation.protocols import DESCRIPTIONS, searches
 from tsme.evaluation.trials import Row, summarise
 from tsme.models.bundle import read_origin
+from tsme.remote import AnyPath, any_path
 from tsme.report.tables import trial_lines
 from tsme.serving import model_files
 from workflows import registry, tracking
-from workflows.cluster import cluster, fit_resources
+from workflows.cluster import cluster, cpus_of_a_worker, fit_resources
 from workflows.evaluate import evaluate_trials
 from workflows.flow import read_images
 
 
 def test_weights(
     dataset: DatasetName,
-    data: Path,
+    data: AnyPath,
     weights: str,
     trial: int | None,
     evaluation: Evaluation,
@@ -42,17 +42,16 @@ def test_weights(
     with tempfile.TemporaryDirectory() as folder:
         if weights.startswith("models:/"):
             files = model_files(registry.fetch(weights, tracking.tracking_uri(Path.cwd()), Path(folder)))
-        elif Path(weights).is_dir():
-            files = model_files(Path(weights))
+        elif (path := any_path(weights).resolve()).is_dir():
+            files = model_files(path)
         else:
-            path = Path(weights).resolve()
             files = {read_origin(path).trial: path}
         return _test_files(
             dataset, data.resolve(), _for_trial(files, trial), evaluation, cross_trial, console
         )
 
 
-def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
+def _for_trial(files: dict[int, AnyPath], trial: int | None) -> dict[int, AnyPath]:
     """Which weights score which trial: its own where there are any, else the only ones given."""
     if trial is None:
         return files
@@ -65,8 +64,8 @@ def _for_trial(files: dict[int, Path], trial: int | None) -> dict[int, Path]:
 
 def _test_files(
     dataset: DatasetName,
-    data: Path,
-    files: dict[int, Path],
+    data: AnyPath,
+    files: dict[int, AnyPath],
     evaluation: Evaluation,
     cross_trial: bool,
     console: Console,
@@ -74,15 +73,17 @@ def _test_files(
     origin = read_origin(next(iter(files.values())))
     if origin.config.dataset != dataset:
         raise UserError(f"--dataset {dataset}: the weights were trained for {origin.config.dataset}")
-    pixels = read_images(open_dataset(dataset, data), origin.config.image, console)
+    opened = open_dataset(dataset, data)
+    pixels = read_images(opened, list(files), origin.config.image, console)
+    wanted = {number: searches(opened, opened.read(number), evaluation) for number in files}
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
-        cpus = min(origin.config.resources.cpus, int(ray.cluster_resources().get("CPU", 1)))
+        cpus = cpus_of_a_worker(origin.config.resources.cpus)
         alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
-        resources = fit_resources(alone).resources
+        resources = fit_resources(alone, console).resources
         found: dict[int, list[Row]] = {}
         for trial, rows_of_trial in evaluate_trials(
-            files, pixels, evaluation, resources, console=console, cross_trial=cross_trial
+            files, pixels, wanted, evaluation, resources, console=console, cross_trial=cross_trial
         ):
             for line in trial_lines(trial, rows_of_trial):
                 console.print(line, soft_wrap=True)

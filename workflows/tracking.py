@@ -2,18 +2,22 @@
 
 The driver creates the runs and hands `Run` objects to workers, which log to them by id; so a restarted
 worker goes on in the run it was in.
+
+MLflow's client sends a request again when no answer comes. If only the answer was lost, the server does
+twice what it is asked: the same metrics, parameters and tags once more change nothing, a second run is
+found and deleted.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import mlflow
 from mlflow.data.meta_dataset import MetaDataset
@@ -24,16 +28,73 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from tsme.config import Config
-from tsme.errors import UserError
+from tsme.errors import JobFailed, UserError
+from tsme.remote import AnyPath
+from workflows.environment import in_submitted_job, prepare_mlflow
+from workflows.origin import flatten, origin_tags
+from workflows.server import hurry, shown, told, why_lost
 
 PARENT_TAG = "mlflow.parentRunId"
 KEY_TAG = "tsme.key"
-PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "optuna", "pillow")
+# A job submitted to a cluster may have been started together with its server: seconds it waits for it.
+STARTING = 240
 
 
-def tracking_uri(folder: Path) -> str:
-    """MLFLOW_TRACKING_URI where set, else a SQLite file in `folder`, as `mlflow ui` expects it there."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+def tracking_uri(folder: Path, known: str | None = None) -> str:
+    """The store to log to: the one `known` of the run to continue, if there is one.
+
+    Else MLFLOW_TRACKING_URI where set, else a SQLite file in `folder`, as `mlflow ui` expects it there.
+    """
+    prepare_mlflow()
+    asked = os.environ.get("MLFLOW_TRACKING_URI")
+    if known and asked and shown(asked) == known:
+        return asked  # with the password that is not written down
+    return known or asked or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+
+
+def check(uri: str) -> None:
+    """Ask the store, if it is a server, a first question, and do not wait long for the answer.
+
+    Raises UserError if it cannot be reached or wants another password.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    deadline = time.monotonic() + (STARTING if in_submitted_job() else 0)
+    while True:
+        try:
+            with hurry():
+                MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+            return
+        except MlflowException as error:
+            lost = why_lost(error)
+            if lost is None:
+                raise UserError(str(told(uri, error, 0))) from None
+            if time.monotonic() > deadline or "resolve" in lost:
+                raise UserError(f"MLFLOW_TRACKING_URI: no answer from {shown(uri)}: {lost}") from None
+        time.sleep(2)
+
+
+@contextmanager
+def connect(uri: str) -> Iterator[MlflowClient]:
+    """A client of a store; its errors in the block become a UserError or JobFailed naming the store."""
+    prepare_mlflow()
+    began = time.monotonic()
+    try:
+        yield MlflowClient(tracking_uri=uri)
+    except (MlflowException, OSError) as error:
+        if not isinstance(error, MlflowException) and not hasattr(error, "response"):
+            raise  # a file, not a request
+        raise told(uri, error, time.monotonic() - began) from error
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """For a request that creates or deletes by name: that it is done already is as good."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
+            raise
 
 
 @dataclass(frozen=True)
@@ -44,127 +105,131 @@ class Run:
     experiment_id: str
     run_id: str
 
-    @property
-    def client(self) -> MlflowClient:
-        """A client of this run's store."""
-        return MlflowClient(tracking_uri=self.uri)
-
     def child(self, name: str, key: str, params: Mapping[str, Any]) -> Run:
         """The child run of this key, created if this is the first time; open for logging either way."""
-        found = self.client.search_runs(
-            [self.experiment_id],
-            f"tags.`{PARENT_TAG}` = '{self.run_id}' and tags.`{KEY_TAG}` = '{key}'",
-            max_results=1,
-        )
-        if found:
-            run_id = found[0].info.run_id
-            self.client.update_run(run_id, status="RUNNING")
-            return Run(self.uri, self.experiment_id, run_id)
-        tags = {PARENT_TAG: self.run_id, KEY_TAG: key}
-        created = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-        run = Run(self.uri, self.experiment_id, created.info.run_id)
-        run.log_params(params)
+        with connect(self.uri) as client:
+            found = client.search_runs([self.experiment_id], _of(self.run_id, key), max_results=1)
+            if found:
+                run_id, known = found[0].info.run_id, found[0].data.params
+                client.update_run(run_id, status="RUNNING")
+            else:
+                run_id, known = _create(client, self.experiment_id, name, self.run_id, key, {}), {}
+        run = Run(self.uri, self.experiment_id, run_id)
+        if not known:
+            run.log_params(params)
         return run
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters by name; values are written as text."""
         entities = [Param(name, str(value)) for name, value in params.items()]
-        self.client.log_batch(self.run_id, params=entities)
+        with connect(self.uri) as client:
+            client.log_batch(self.run_id, params=entities)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Measurements at a step, in one call."""
         now = mlflow.utils.time.get_current_time_millis()
         entities = [Metric(name, value, now, step) for name, value in metrics.items()]
-        self.client.log_batch(self.run_id, metrics=entities)
+        with connect(self.uri) as client:
+            client.log_batch(self.run_id, metrics=entities)
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Tags by name."""
         entities = [RunTag(name, value) for name, value in tags.items()]
-        self.client.log_batch(self.run_id, tags=entities)
+        with connect(self.uri) as client:
+            client.log_batch(self.run_id, tags=entities)
 
     def log_picture(self, picture: Tensor, file: str) -> None:
         """A picture (3, H, W) uint8, as an artifact such as "translations/epoch_003.png"."""
-        self.client.log_image(self.run_id, picture.permute(1, 2, 0).numpy(), artifact_file=file)
+        with connect(self.uri) as client:
+            client.log_image(self.run_id, picture.permute(1, 2, 0).numpy(), artifact_file=file)
 
     def log_file(self, path: Path) -> None:
         """A file, as an artifact under its own name."""
-        self.client.log_artifact(self.run_id, str(path))
+        with connect(self.uri) as client:
+            client.log_artifact(self.run_id, str(path))
 
     def close_running_children(self, status: str) -> None:
         """End the child runs that nobody ended: of samples stopped early, of interrupted stages."""
-        for run in self.client.search_runs(
-            [self.experiment_id],
-            f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'",
-        ):
-            self.client.set_terminated(run.info.run_id, status=status)
+        mine = f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'"
+        with connect(self.uri) as client:
+            for run in client.search_runs([self.experiment_id], mine):
+                client.set_terminated(run.info.run_id, status=status)
 
     def close(self, status: str = "FINISHED") -> None:
         """End the run: FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(self.run_id, status=status)
+        with connect(self.uri) as client:
+            client.set_terminated(self.run_id, status=status)
+
+    def abandon(self, status: str) -> None:
+        """End the run and its children if the store answers at once: why they end matters more."""
+        with suppress(JobFailed, UserError), hurry():
+            self.close_running_children(status)
+            self.close(status)
 
 
 def open_workflow(
-    uri: str, config: Config, name: str, data: Path, fingerprint: str, run_id: str | None
+    uri: str, config: Config, name: str, data: AnyPath, fingerprint: str, run_id: str | None
 ) -> Run:
     """The parent run of a workflow: a new one, or `run_id` opened again.
 
     Raises UserError if the store has no such run.
     """
-    client = MlflowClient(tracking_uri=uri)
-    if run_id is not None:
-        try:
-            run = client.get_run(run_id)
-        except MlflowException as error:
-            raise UserError(f"{uri}: cannot continue MLflow run {run_id} ({error.message})") from None
-        client.update_run(run_id, status="RUNNING")
-        return Run(uri, run.info.experiment_id, run_id)
-    experiment = _experiment(client, uri, f"tsme-{config.dataset}")
-    created = client.create_run(experiment, run_name=name, tags=_origin_tags(fingerprint))
-    run = Run(uri, experiment, created.info.run_id)
-    run.log_params(flatten(config.model_dump(mode="json")))
-    source = LocalArtifactDatasetSource(str(data))
-    dataset = MetaDataset(source, name=f"{config.dataset}: {data.name}", digest=fingerprint)
-    client.log_inputs(run.run_id, [DatasetInput(dataset._to_mlflow_entity())])
+    with connect(uri) as client:
+        if run_id is not None:
+            return _reopen(client, uri, run_id)
+        experiment = _experiment(client, uri, f"tsme-{config.dataset}")
+        created = _create(client, experiment, name, None, uuid4().hex, origin_tags(fingerprint))
+        run = Run(uri, experiment, created)
+        run.log_params(flatten(config.model_dump(mode="json")))
+        source = LocalArtifactDatasetSource(str(data))
+        dataset = MetaDataset(source, name=f"{config.dataset}: {data.name}", digest=fingerprint)
+        client.log_inputs(run.run_id, [DatasetInput(dataset._to_mlflow_entity())])
     return run
 
 
+def _reopen(client: MlflowClient, uri: str, run_id: str) -> Run:
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if why_lost(error):
+            raise
+        message = f"{shown(uri)}: cannot continue MLflow run {run_id} ({error.message})"
+        raise UserError(message) from None
+    client.update_run(run_id, status="RUNNING")
+    return Run(uri, run.info.experiment_id, run_id)
+
+
+def _of(parent: str | None, key: str) -> str:
+    """What finds the runs of this key."""
+    child = f"tags.`{PARENT_TAG}` = '{parent}' and " if parent else ""
+    return f"{child}tags.`{KEY_TAG}` = '{key}'"
+
+
+def _create(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    parent: str | None,
+    key: str,
+    tags: dict[str, str],
+) -> str:
+    """The id of a new run, the only one of this key: twins, made where an answer was lost, go."""
+    tags = tags | {KEY_TAG: key} | ({PARENT_TAG: parent} if parent else {})
+    created = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+    for run in client.search_runs([experiment], _of(parent, key)):
+        if run.info.run_id != created:
+            with once():
+                client.delete_run(run.info.run_id)
+    return created
+
+
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
     location = None  # a server knows where its artifacts belong
     if uri.startswith("sqlite:///"):
         location = Path(uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
-
-
-def _origin_tags(fingerprint: str) -> dict[str, str]:
-    """What made the run: data, code and packages."""
-    versions = {f"version.{package}": version(package) for package in PACKAGES}
-    return versions | {
-        "data_fingerprint": fingerprint,
-        "git_revision": git_revision(),
-        "version.python": platform.python_version(),
-    }
-
-
-def git_revision() -> str:
-    """Revision of the code, with "+changes" where files differ from it; "unknown" outside of git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
-    try:
-        here = Path(__file__).parent
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a.b": value} from nested dictionaries."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    with once():  # perhaps another workflow did
+        return str(client.create_experiment(name, artifact_location=location))
+    return str(client.get_experiment_by_name(name).experiment_id)

@@ -18,10 +18,13 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.config import Resources
-from tsme.errors import UserError, failure
+from tsme.errors import JobFailed, UserError, failure
+from tsme.remote import AnyPath, answering
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult, Stage
 from tsme.training.worker import Worker
+from workflows.cluster import of_a_worker
+from workflows.peers import Peers
 from workflows.progress import Event
 from workflows.tracking import Run
 
@@ -43,7 +46,7 @@ class TrainJob:
         return f"trial {self.chain.trial:02d}"
 
 
-def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Path) -> None:
+def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: AnyPath) -> None:
     """Train the chains in turn with Ray Train; their products lie where the chains say.
 
     Called again with the same name and storage, it goes on from the last epoch of the chain it was
@@ -52,6 +55,7 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Pat
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
         train_loop_config={"jobs": jobs, "board": board},
+        torch_config=Peers(),
         scaling_config=scaling(jobs[0].chain.config.resources),
         run_config=ray.train.RunConfig(
             name=name,
@@ -62,35 +66,40 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Pat
                 max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES
             ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            callbacks=[NoUseTrying()],
+            callbacks=[Failures(name, board)],
         ),
     )
     try:
-        trainer.fit()
+        with answering(storage):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         failures = list(getattr(error, "worker_failures", {}).values())
         first = failures[0] if failures else getattr(error, "controller_failure", error)
         raise failure(first, f"training {name}") from error
 
 
-class NoUseTrying(ray.train.UserCallback):
-    """Ends a run whose workers fail by what another attempt cannot mend: bad data, a diverged loss."""
+class Failures(ray.train.UserCallback):
+    """Tells of lost workers, and ends a run where another attempt mends nothing: bad data, a bad loss."""
+
+    def __init__(self, name: str, board: ActorHandle) -> None:
+        self.name, self.board = name, board
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Raise what a worker raised; Ray Train then makes no further attempt."""
+        """Raise what a worker raised, if it is ours; Ray Train then makes no further attempt."""
         for error in worker_exceptions.values():
             cause = _original(error)
-            if isinstance(cause, (UserError, Diverged)):
+            if isinstance(cause, (UserError, JobFailed, Diverged)):
                 raise cause
+        kinds = ", ".join(sorted({type(error).__name__ for error in worker_exceptions.values()}))
+        self.board.post.remote(f"a worker of {self.name} failed ({kinds}): again from its last epoch")
 
 
 def scaling(resources: Resources) -> ray.train.ScalingConfig:
     """What Ray Train reserves for each worker."""
-    gpus = resources.gpus or 0
     return ray.train.ScalingConfig(
         num_workers=resources.workers,
-        use_gpu=gpus > 0,
-        resources_per_worker={"CPU": resources.cpus} | ({"GPU": gpus} if gpus else {}),
+        use_gpu=bool(resources.gpus),
+        resources_per_worker=of_a_worker(resources),
     )
 
 

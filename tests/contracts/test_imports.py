@@ -63,7 +63,7 @@ def test_the_method_does_not_import_training(part: str):
 def test_tsme_imports_where_ray_and_mlflow_cannot_be():
     program = """
 import importlib, pkgutil, sys
-for name in ("ray", "mlflow", "optuna", "typer"):
+for name in ("ray", "mlflow", "optuna", "typer", "pyarrow"):
     sys.modules[name] = None  # importing it raises ImportError
 import tsme
 for module in pkgutil.walk_packages(tsme.__path__, "tsme."):

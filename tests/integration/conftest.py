@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from object_store import environment, free_port
 
 
 @pytest.fixture(scope="session")
-def ray_here() -> Iterator[None]:
+def s3_port() -> int:
+    """Where S3 is while a test serves it: this process and its Ray's workers look for it there."""
+    port = free_port()
+    os.environ |= environment(port)
+    return port
+
+
+@pytest.fixture(scope="session")
+def ray_here(s3_port: int) -> Iterator[None]:
     """One local Ray of two CPUs for all tests that run in this process."""
     import ray
 

@@ -36,6 +36,11 @@ def call(*words: str) -> None:
     assert not ended.value.code
 
 
+def run_command(layout: str, data: Path, settings: list[str]) -> list[str]:
+    words = ["run", "--preset", layout, "--data", str(data), "--out", "out"]
+    return words + [part for pair in settings + SMALL for part in ("--set", pair)]
+
+
 @pytest.fixture(scope="module", params=LAYOUTS)
 def finished(
     ray_here: None,
@@ -49,10 +54,9 @@ def finished(
     data = folder / "data"
     generate(data, layout=layout, identities=18, images=2, seed=1, size=(32, 64))
     data = data / "people.csv" if layout == "csv" else data
-    settings = [part for pair in tiny_settings + SMALL for part in ("--set", pair)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        call("run", "--preset", layout, "--data", str(data), "--out", "out", *settings)
+        call(*run_command(layout, data, tiny_settings))
         yield layout, data, folder
 
 
@@ -117,3 +121,40 @@ def test_one_draw_with_flip_and_re_ranking_beside_the_plain_figure(finished, cap
     assert all(row in results(folder)["trials"] for row in plain)
     printed = capsys.readouterr().out
     assert "Rank-20" in printed and "mINP" in printed
+
+
+def test_other_measurements_of_the_same_weights_take_no_new_training(finished, tiny_settings):
+    layout, data, folder = finished
+    products = {path: path.stat().st_mtime_ns for path in (folder / "out/stages").glob("*.safetensors")}
+    before = results(folder)
+    others = ["--set", "evaluation.flip=true", "--set", "evaluation.draws=[0, 1]"]
+    call(*run_command(layout, data, tiny_settings), "--resume", *others)
+    after = results(folder)
+    assert {path: path.stat().st_mtime_ns for path in products} == products
+    assert {row["flip"] for row in after["trials"]} == {False, True}
+    assert after["model"] == before["model"]
+    again = [row for row in after["trials"] if not row["flip"]]
+    assert again == [row for row in before["trials"] if row["draw"] in (None, 0, 1)]
+
+
+@pytest.mark.parametrize("choice", [[], ["--trials", "1"]])
+def test_what_cannot_be_measured_is_told_before_anything_is_trained(
+    tiny_settings, tmp_path, monkeypatch, capsys, choice
+):
+    generate(tmp_path / "data", layout="sysu", identities=6, images=2, seed=0, size=(16, 32), workers=1)
+    (tmp_path / "data" / "exp" / "rand_perm_cam.mat").write_bytes(b"no MATLAB")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*run_command("sysu", tmp_path / "data", tiny_settings), *choice])
+    assert ended.value.code == 2 and "exp/rand_perm_cam.mat: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_prints_the_table_of_its_protocol(ray_here, tiny_settings, tmp_path, monkeypatch, capsys):
+    generate(tmp_path / "data", layout="sysu", identities=12, images=2, seed=0, size=(16, 32))
+    monkeypatch.chdir(tmp_path)
+    settings = [part for pair in tiny_settings + SMALL for part in ("--set", pair)]
+    call("train", "--dataset", "sysu", "--data", "data", "--lr", "0.1", *settings)
+    printed = capsys.readouterr().out
+    assert "Rank-20" in printed and "mINP" in printed and "indoor-search" in printed
+    assert str(tmp_path / "runs" / "train-sysu-01" / "stages" / "trial01-") in printed

@@ -21,8 +21,11 @@ from tsme.errors import JobFailed, UserError
 from tsme.models.bundle import load_model
 from tsme.training.chain import Chain
 from workflows import tracking
+from workflows.cluster import fit_resources
 from workflows.progress import Display
 from workflows.train import TrainJob, train_lane
+
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
 
 
 def train(job: TrainJob, folder: Path) -> None:
-    with Display(Console(quiet=True)) as display:
+    with Display(QUIET) as display:
         train_lane([job], display.board, f"test-{job.chain.products.name}", folder / "ray")
 
 
@@ -130,10 +133,8 @@ def test_a_missing_image_is_the_users_error(make_job, in_folder):
         train(broken, in_folder)
 
 
-def test_more_than_the_cluster_has_is_refused(ray_here, tiny_config):
-    from workflows.cluster import fit_resources
-
+def test_more_than_this_machine_has_is_refused(ray_here, tiny_config):
     with pytest.raises(UserError, match=r"takes 1 GPU .* the cluster has 0"):
-        fit_resources(override(tiny_config, {"resources.gpus": 1, "resources.workers": 1}))
-    assert fit_resources(tiny_config).resources.gpus == 0
+        fit_resources(override(tiny_config, {"resources.gpus": 1, "resources.workers": 1}), QUIET)
+    assert fit_resources(tiny_config, QUIET).resources.gpus == 0
     assert ray.cluster_resources()["CPU"] == 2

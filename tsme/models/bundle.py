@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -17,9 +16,10 @@ from torch import Tensor, nn
 from tsme.config import Backbone, Config
 from tsme.data.records import MODALITIES, Modality
 from tsme.errors import UserError
-from tsme.files import replacing
+from tsme.files import reading, replacing
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
+from tsme.remote import AnyPath
 
 FORMAT = "tsme-1"
 
@@ -48,7 +48,7 @@ class TrialModel:
     translators: Translators
 
 
-def save_model(path: Path, model: TrialModel) -> None:
+def save_model(path: AnyPath, model: TrialModel) -> None:
     """Write the file, whole or not at all."""
     tensors = _named(model.network, "network") | _named(model.translators, "translators")
     header = {"format": FORMAT, "origin": model.origin.model_dump_json()}
@@ -56,9 +56,10 @@ def save_model(path: Path, model: TrialModel) -> None:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
 
 
-def load_model(path: Path, device: torch.device) -> TrialModel:
+def load_model(path: AnyPath, device: torch.device) -> TrialModel:
     """Read the file strictly. Raises UserError if it is missing, of another kind, or damaged."""
-    origin, tensors = read_origin(path), _read(path)
+    with _opened(path) as file:
+        origin, tensors = _origin(path, file), _tensors(file)
     network = TsmeNet(_untrained(origin.config).reid, len(origin.train_identities))
     translators = Translators(_untrained(origin.config).dsgan)
     for name, module in (("network", network), ("translators", translators)):
@@ -70,10 +71,14 @@ def load_model(path: Path, device: torch.device) -> TrialModel:
     return TrialModel(origin, network, translators)
 
 
-def read_origin(path: Path) -> Origin:
+def read_origin(path: AnyPath) -> Origin:
     """The header alone. Raises UserError as `load_model` does."""
     with _opened(path) as file:
-        header = file.metadata() or {}
+        return _origin(path, file)
+
+
+def _origin(path: AnyPath, file: Any) -> Origin:
+    header = file.metadata() or {}
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: not a TSME trial model of the format {FORMAT}")
     try:
@@ -83,7 +88,7 @@ def read_origin(path: Path) -> Origin:
 
 
 def save_translators(
-    path: Path, translators: Translators, translations: Mapping[Modality, Tensor]
+    path: AnyPath, translators: Translators, translations: Mapping[Modality, Tensor]
 ) -> None:
     """Write stage 1's result: the translators, and the training images' translations by modality."""
     tensors = _named(translators, "translators") | {f"images.{k}": v for k, v in translations.items()}
@@ -92,10 +97,11 @@ def save_translators(
 
 
 def load_translators(
-    path: Path, config: Config, device: torch.device
+    path: AnyPath, config: Config, device: torch.device
 ) -> tuple[Translators, dict[Modality, Tensor]]:
     """Read what `save_translators` wrote: frozen translators and translations by modality."""
-    tensors = _read(path)
+    with _opened(path) as file:
+        tensors = _tensors(file)
     translators = Translators(_untrained(config).dsgan)
     translators.load_state_dict(_under(tensors, "translators"))
     translations = {modality: tensors[f"images.{modality}"] for modality in MODALITIES}
@@ -114,20 +120,19 @@ def _untrained(config: Config) -> Config:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: AnyPath) -> Iterator[Any]:
     """A safetensors file to read from; UserError if it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        with safe_open(path, framework="pt") as file:
+        with reading(path) as local, safe_open(local, framework="pt") as file:
             yield file
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file, or damaged ({error})") from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+def _tensors(file: Any) -> dict[str, Tensor]:
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
 
 
 def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:

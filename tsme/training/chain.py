@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from tsme.config import Config
@@ -28,6 +28,7 @@ from tsme.models.bundle import (
 )
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
+from tsme.remote import AnyPath
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, Stage, fit
 from tsme.training.reid import Pixels, ReidTask
@@ -50,7 +51,7 @@ class Chain:
     train: Split
     validation: Split | None
     pixels: PixelStore
-    products: Path
+    products: AnyPath
     stages: tuple[Stage, ...] = STAGES
 
     @property
@@ -70,17 +71,17 @@ class Chain:
         return self.config.digest("reid", stage1=self.dsgan_key, validation=validation, weights=weights)
 
     @property
-    def translators_file(self) -> Path:
+    def translators_file(self) -> AnyPath:
         """Where stage 1's result lies."""
         return self.products / f"translators-{self.dsgan_key}.safetensors"
 
     @property
-    def model_file(self) -> Path:
+    def model_file(self) -> AnyPath:
         """Where the trained model lies."""
         return self.products / f"trial{self.trial:02d}-{self.key}.safetensors"
 
     @property
-    def product(self) -> Path:
+    def product(self) -> AnyPath:
         """What the last stage asked for leaves."""
         return self.model_file if "reid" in self.stages else self.translators_file
 
@@ -121,7 +122,9 @@ def _dsgan(
     worker: Worker,
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
-    task = DsganTask(chain.config, grey(images["visible"]), images["infrared"], worker)
+    # Some at a time: greying all at once would take tens of gigabytes of floats on SYSU-MM01.
+    visible = torch.cat([grey(some) for some in images["visible"].split(256)])
+    task = DsganTask(chain.config, visible, images["infrared"], worker)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     translators = task.translators_for_use()
     if worker.leads:

@@ -116,7 +116,8 @@ def test_a_name_that_tells_no_camera_is_a_warning(llcm: Path) -> None:
     line(TV, 1, "vis/0011/plain.jpg 0")(llcm)
     found = Llcm(llcm).examine()
     assert found.faults == ()
-    assert any("1 names do not tell the camera, the first vis/0011/plain.jpg" in w for w in found.warnings)
+    told = "1 names do not tell the camera, the first vis/0011/plain.jpg"
+    assert any(told in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("name", ["0008_c07_s1_f1_vis.jpg", "0030_c03_s1_f1_vis.jpg"])

@@ -1,0 +1,108 @@
+"""Whether a training run fits the cluster: its single nodes, those there now and those to come."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+import ray
+from rich.console import Console
+
+from tsme.config import Resources, override
+from tsme.errors import UserError
+from workflows import cluster, peers
+
+SMALL = {"CPU": 1.0}
+BIG = {"CPU": 4.0, "GPU": 1.0}
+
+
+@pytest.fixture
+def nodes(ray_here, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets the nodes that the cluster has at the first, second, ... look; the last ones stay."""
+
+    def has(*looks: list[dict[str, float]]) -> None:
+        left = list(looks)
+
+        def look() -> list[dict]:
+            seen = left.pop(0) if len(left) > 1 else left[0]
+            return [{"Alive": True, "Resources": node} for node in seen]
+
+        monkeypatch.setattr(ray, "nodes", look)
+
+    return has
+
+
+@pytest.fixture
+def on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a submitted job, and with little patience."""
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr(cluster, "LOOK", 0.01)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.2)
+
+
+def fit(config, **resources: float) -> tuple[Resources, str]:
+    """The resources that were found, and what was said meanwhile."""
+    said = StringIO()
+    asked = override(config, {f"resources.{name}": value for name, value in resources.items()})
+    return cluster.fit_resources(asked, Console(file=said, width=200)).resources, said.getvalue()
+
+
+def test_a_worker_must_fit_one_node(nodes, tiny_config):
+    nodes([SMALL] * 3)
+    with pytest.raises(UserError, match=r"1 workers of 2 CPU, each on one node, .* has room for 0"):
+        fit(tiny_config, cpus=2)
+    assert fit(tiny_config, workers=3) == (Resources(workers=3, gpus=0), "")
+    nodes([SMALL, {"CPU": 3.0}, {"CPU": 3.0}])
+    assert cluster.at_once(Resources(cpus=2)) == 2
+    assert cluster.at_once(Resources(cpus=3, workers=2)) == 1
+    assert cluster.cpus_of_a_worker(8) == 3
+
+
+def test_gpus_are_taken_where_there_are_any(nodes, tiny_config):
+    nodes([SMALL, BIG])
+    assert fit(tiny_config)[0].gpus == 1
+    assert fit(tiny_config, gpus=0)[0].gpus == 0
+    with pytest.raises(UserError, match=r"takes 2 GPU \(2 workers of 1\), the cluster has 1"):
+        fit(tiny_config, workers=2)
+    # 1 / 0.1 and its like are counted whole.
+    for parts in (2, 3, 4):
+        assert cluster.at_once(Resources(gpus=1 / parts)) == parts
+
+
+def test_a_cluster_may_grow(nodes, on_a_cluster, tiny_config):
+    nodes([], [], [SMALL], [SMALL, BIG], [BIG, BIG])
+    found, said = fit(tiny_config, workers=2, gpus=1)
+    assert found == Resources(workers=2, gpus=1)
+    first, second, last = said.splitlines()  # a line for what has changed, not for every look
+    assert first.startswith("waiting for nodes, up to 0 min: a training run takes 2 GPU (2 workers of 1)")
+    assert first.endswith("the cluster has 0")
+    assert second.endswith("the cluster has 1")
+    assert last.startswith("nodes are there after")
+    assert all(group["state"] == "REMOVED" for group in ray.util.placement_group_table().values())
+
+
+def test_patience_ends(nodes, on_a_cluster, tiny_config):
+    nodes([SMALL])
+    with pytest.raises(UserError, match=r"takes 1 GPU .* the cluster has 0: lower resources"):
+        fit(tiny_config, gpus=1)
+
+
+def test_without_any_node_the_wanted_size_is_waited_for(nodes):
+    nodes([])
+    assert cluster.cpus_of_a_worker(8) == 8
+
+
+def test_gloo_is_told_the_network_of_this_node(ray_here, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(peers.VARIABLE, "")  # so that it is as before afterwards
+    monkeypatch.delenv(peers.VARIABLE)
+    assert peers.interface("203.0.113.1") is None
+    if sys.platform == "linux":
+        assert peers.interface("127.0.0.1") == "lo"
+        peers.use_cluster_network()
+        assert os.environ[peers.VARIABLE] == peers.interface(ray.util.get_node_ip_address())
+    monkeypatch.setenv(peers.VARIABLE, "chosen")
+    peers.use_cluster_network()
+    assert os.environ[peers.VARIABLE] == "chosen"

@@ -1,0 +1,234 @@
+"""A run that is kept in an S3 bucket: the same figures as one in a folder, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from object_store import SECRET, Cable, contents, environment, serving
+from rich.console import Console
+
+from tsme import remote
+from tsme.config import Evaluation
+from tsme.data import fetched
+from tsme.data.fingerprint import fingerprint
+from tsme.data.layouts import open_dataset
+from tsme.data.store import PixelStore
+from tsme.errors import JobFailed, UserError
+from tsme.files import read_json, write_json
+from tsme.remote import RemotePath, any_path
+from workflows.cli import main
+from workflows.data import Dataset, draw_people
+from workflows.flow import workflow
+from workflows.pipeline import run_workflow
+from workflows.testing import test_weights as evaluate_weights
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_port: int, tmp_path_factory: pytest.TempPathFactory):
+    """boto3's client of a server with an empty bucket."""
+    with serving(s3_port, tmp_path_factory.mktemp("s3") / "log") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def data(bucket, tiny_data: Path) -> str:
+    """The generated data set in the bucket."""
+    RemotePath("s3://bucket/RegDB").upload_folder(tiny_data)
+    return "s3://bucket/RegDB"
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch):
+    """A process that has not met the store yet, and what sets its environment; all is forgotten."""
+    remote._file_system.cache_clear()
+    yield monkeypatch
+    remote._file_system.cache_clear()
+
+
+def run(config, data: str, out: str, *, resume: bool = False) -> dict[str, Any]:
+    options = {"name": "test", "trials": [2], "resume": resume, "console": QUIET, "samples": 1}
+    with workflow(config, any_path(data), any_path(out), **options) as flow:
+        return run_workflow(flow)
+
+
+@pytest.fixture(scope="module")
+def finished(ray_here, data: str, tiny_config, tmp_path_factory):
+    """Working folder and results of a run from the bucket into the bucket."""
+    folder, before = tmp_path_factory.mktemp("storage"), Path.cwd()
+    os.chdir(folder)
+    yield folder, run(tiny_config, data, "s3://bucket/run")
+    os.chdir(before)
+
+
+def test_a_bucket_and_a_folder_hold_the_same_figures(finished, bucket, tiny_config, tiny_data):
+    folder, results = finished
+    assert json.loads(contents(bucket, "run/")["run/results.json"]) == results
+    local = run(tiny_config, str(tiny_data), "out")
+    assert local["trials"] == results["trials"]
+    assert local["validation"] == results["validation"]
+    assert local["data_fingerprint"] == results["data_fingerprint"]
+    in_folder = {str(p.relative_to(folder / "out")) for p in (folder / "out").rglob("*") if p.is_file()}
+    in_bucket = {key.removeprefix("run/") for key in contents(bucket, "run/")}
+    assert {n for n in in_bucket if not n.startswith("ray/")} == {
+        n for n in in_folder if not n.startswith("ray/")
+    }
+    assert any(name.endswith("checkpoint.pt") for name in in_bucket)
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlartifacts", "out"}
+
+
+def test_resuming_repeats_nothing(finished, bucket, data, tiny_config):
+    _, results = finished
+
+    def times() -> dict[str, Any]:
+        listed = bucket.list_objects_v2(Bucket="bucket", Prefix="run/stages/")["Contents"]
+        return {entry["Key"]: entry["LastModified"] for entry in listed}
+
+    before = times()
+    again = run(tiny_config, data, "s3://bucket/run", resume=True)
+    assert times() == before
+    assert (again["trials"], again["model"]) == (results["trials"], results["model"])
+    with pytest.raises(UserError, match="s3://bucket/run: already holds a run; --resume"):
+        run(tiny_config, data, "s3://bucket/run")
+
+
+def test_weights_are_evaluated_where_they_lie(finished, bucket, data):
+    _, results = finished
+    (key,) = [name for name in contents(bucket, "run/stages/trial") if name.endswith(".safetensors")]
+    for weights in ("s3://bucket/run/stages", f"s3://bucket/{key}"):
+        tested = evaluate_weights(
+            "regdb", any_path(data), weights, None, Evaluation(), cross_trial=False, console=QUIET
+        )
+        assert tested["trials"] == results["trials"]
+
+
+def test_credentials_stay_where_they_are(finished, bucket):
+    """Neither files nor MLflow nor Ray's own logs have them."""
+    import ray
+
+    folder, _ = finished
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    files = [p for place in (folder, session) for p in place.rglob("*") if p.is_file()]
+    assert any("runtime_env" in path.name for path in files)
+    texts = [path.read_bytes() for path in files] + list(contents(bucket, "run/").values())
+    assert not any(SECRET.encode() in text for text in texts)
+
+
+def test_another_machine_fetches_the_data_once(bucket, data, tiny_data, tmp_path, monkeypatch):
+    first = open_dataset("regdb", any_path(data))
+    store = PixelStore(first, fingerprint(first), 32, 16)
+    assert store.fingerprint == fingerprint(open_dataset("regdb", tiny_data))
+    local = PixelStore(open_dataset("regdb", tiny_data), store.fingerprint, 32, 16)
+    sent = pickle.dumps(store)
+    monkeypatch.setenv("TSME_CACHE", str(tmp_path / "elsewhere"))
+    fetched._copy.cache_clear()
+    there: PixelStore = pickle.loads(sent)
+    images = first.read(1).train.visible
+    expected = local.load(images)
+    assert there.dataset.root.parent == tmp_path / "elsewhere"
+    assert there.load(images).equal(expected)
+    there.folder.rename(tmp_path / "away")  # so that images are decoded again, from the same copy
+    fetched._copy.cache_clear()
+    monkeypatch.setattr(remote.RemotePath, "download", None)  # a second process needs nothing more
+    assert pickle.loads(sent).load(images).equal(expected)
+
+
+def test_data_that_change_meanwhile_are_refused(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("TSME_CACHE", str(tmp_path))
+    draw_people(any_path("s3://bucket/changing"), Dataset.regdb, 8, 2, seed=0, console=QUIET)
+    opened = open_dataset("regdb", any_path("s3://bucket/changing"))
+    any_path("s3://bucket/changing/idx/test_visible_1.txt").upload(Path(__file__))
+    with pytest.raises(UserError, match="s3://bucket/changing: files there have changed"):
+        opened.trials()
+    assert not list(tmp_path.glob("data-*/*"))
+    with pytest.raises(UserError, match="s3://bucket/none: no such file or folder"):
+        open_dataset("regdb", any_path("s3://bucket/none"))
+
+
+def test_a_table_comes_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TSME_CACHE", str(tmp_path))
+    draw_people(any_path("s3://bucket/own"), Dataset.csv, 8, 2, seed=0, console=QUIET)
+    (table,) = [key for key in contents(bucket, "own/") if key.endswith(".csv")]
+    dataset = open_dataset("csv", any_path(f"s3://bucket/{table}"))
+    image = dataset.read(1).train.visible
+    assert (dataset.root / image.paths[0]).is_file() and dataset.name == "csv"
+
+
+def test_an_upload_cut_off_leaves_what_was_there(bucket, s3_port, tmp_path, clean):
+    cable = Cable(s3_port, 14_000_000)
+    clean.setenv("AWS_ENDPOINT_URL", environment(cable.port)["AWS_ENDPOINT_URL"])
+    write_json(any_path("s3://bucket/cut/file"), "old")
+    large = tmp_path / "large"
+    large.write_bytes(bytes(30_000_000))
+    with pytest.raises(JobFailed, match="s3://bucket/cut/file: AWS Error NETWORK"):
+        any_path("s3://bucket/cut/file").upload(large)
+    assert cable.broken
+    assert contents(bucket, "cut/") == {"cut/file": b'"old"\n'}
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1, error
+    return error
+
+
+def test_no_bucket_is_one_line(bucket, tiny_data, capsys):
+    arguments = ["run", "--preset", "demo", "--data", str(tiny_data), "--out", "s3://no-bucket/run"]
+    assert "there is no s3://no-bucket" in complaint(capsys, *arguments)
+
+
+def test_no_credentials_is_one_line_before_anything_is_read(bucket):
+    bucket.put_object(Bucket="bucket", Key="denied/")  # moto asks for a name before it is replaced only
+    env = {name: value for name, value in os.environ.items() if "_ACCESS_KEY" not in name}
+    arguments = ["run", "--preset", "demo", "--data", "nowhere", "--out", "s3://bucket/denied"]
+    command = [sys.executable, "-m", "workflows", *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("tsme: s3://bucket/denied: AWS Error ACCESS_DENIED"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_server_is_one_line(clean, capsys):
+    clean.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    arguments = ["test", "--dataset", "regdb", "--data", "nowhere", "--resume", "s3://bucket/stages"]
+    assert "NETWORK_CONNECTION" in complaint(capsys, *arguments)
+
+
+def test_people_are_drawn_into_a_bucket_and_checked_there(bucket, capsys):
+    uri = "s3://bucket/drawn"
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "synth", uri, "--ids", "8", "--images", "2"])
+    assert not stop.value.code
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "check", "--dataset", "regdb", uri])
+    assert not stop.value.code and f"{uri}: no faults" in capsys.readouterr().out
+    assert "is not empty" in complaint(capsys, "data", "synth", uri, "--ids", "8")
+
+
+def test_a_submitted_job_wants_a_server_for_its_runs(clean, tiny_config, bucket):
+    clean.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    clean.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"s3://bucket/job: .* MLFLOW_TRACKING_URI"):
+        run(tiny_config, "nowhere", "s3://bucket/job")
+
+
+def test_json_is_read_and_replaced(bucket):
+    path = any_path("s3://bucket/json/file.json")
+    for value in ({"a": 1}, {"b": [2]}):
+        write_json(path, value)
+        assert read_json(path) == value
+    with pytest.raises(UserError, match=r"s3://bucket/json/none\.json: cannot be read"):
+        read_json(path.with_name("none.json"))
+    assert sorted(p.name for p in path.parent.glob("*.json")) == ["file.json"]
+    assert replace(path).exists() and path.parent.is_dir() and not path.is_dir()

@@ -1,0 +1,48 @@
+"""What made a run: code, packages, data; and its configuration as flat names."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "optuna", "pillow")
+
+
+def origin_tags(fingerprint: str) -> dict[str, str]:
+    """What made the run: data, code and packages."""
+    versions = {f"version.{package}": version(package) for package in PACKAGES}
+    return versions | {
+        "data_fingerprint": fingerprint,
+        "git_revision": git_revision(),
+        "version.python": platform.python_version(),
+    }
+
+
+def git_revision() -> str:
+    """Revision of the code, with "+changes" where files differ from it.
+
+    Outside of git, what TSME_REVISION says (container images are built with it), else "unknown".
+    """
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+    try:
+        here = Path(__file__).parent
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("TSME_REVISION", "unknown")
+    return done.stdout.strip()
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a.b": value} from nested dictionaries."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
