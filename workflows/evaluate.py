@@ -5,8 +5,11 @@ All trials, modes, shots and gallery draws are in flight at once.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,7 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from tsme.config import Evaluation, Resources
 from tsme.data.records import Trial
 from tsme.data.store import PixelStore
-from tsme.errors import failure
+from tsme.errors import JobFailed, failure
 from tsme.evaluation.features import Descriptors
 from tsme.evaluation.protocols import Search
 from tsme.evaluation.trials import Row, describe_trial, refuse_foreign, score, to_row
@@ -26,7 +29,7 @@ from tsme.remote import AnyPath
 
 
 def evaluate_trials(
-    weights: Mapping[int, AnyPath],
+    weights: Mapping[int, AnyPath | ray.ObjectRef],
     pixels: PixelStore,
     wanted: Mapping[int, list[Search]],
     evaluation: Evaluation,
@@ -37,8 +40,9 @@ def evaluate_trials(
 ) -> Iterator[tuple[int, list[Row]]]:
     """The rows of every trial in `weights`, each with the weights given for it, as they come.
 
-    `wanted` are the searches of each trial. A task whose worker dies is tried again. Raises UserError
-    if weights saw test people and `cross_trial` is not set, else JobFailed naming the trial.
+    Weights are files that every node sees, or references to their content. `wanted` are the searches of
+    each trial. A task whose worker dies, or is left without an answer by a store, is tried again. Raises
+    UserError if weights saw test people and `cross_trial` is not set, else JobFailed naming the trial.
     """
     rows: dict[int, list[Any]] = {
         trial: _start(path, trial, pixels, wanted[trial], evaluation, resources, cross_trial)
@@ -67,7 +71,7 @@ def evaluate_trials(
 
 
 def _start(
-    weights: AnyPath,
+    weights: AnyPath | ray.ObjectRef,
     number: int,
     pixels: PixelStore,
     wanted: list[Search],
@@ -78,9 +82,12 @@ def _start(
     """References to the rows that a trial's tasks will make."""
     known = ray.put(pixels.dataset.read(number))
     flips = (False, True) if evaluation.flip else (False,)
-    describe = ray.remote(num_cpus=resources.cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(
-        _describe
-    )
+    describe = ray.remote(
+        num_cpus=resources.cpus,
+        num_gpus=min(resources.gpus or 0, 1),
+        max_retries=2,
+        retry_exceptions=[JobFailed],
+    )(_describe)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
     described = describe.remote(weights, known, pixels, flips, resources, cross_trial)
     ranked = (False, True) if evaluation.rerank else (False,)
@@ -90,8 +97,20 @@ def _start(
     ]
 
 
+@contextmanager
+def _file(weights: AnyPath | bytes) -> Iterator[AnyPath]:
+    """Weights as a file, of this machine's disk if it is their content that was sent."""
+    if not isinstance(weights, bytes):
+        yield weights
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(weights)
+        file.flush()
+        yield Path(file.name)
+
+
 def _describe(
-    weights: AnyPath,
+    weights: AnyPath | bytes,
     trial: Trial,
     pixels: PixelStore,
     flips: tuple[bool, ...],
@@ -100,7 +119,8 @@ def _describe(
 ) -> tuple[Origin, dict[bool, Descriptors]]:
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
-    model = load_model(weights, device)
+    with _file(weights) as file:
+        model = load_model(file, device)
     if not cross_trial:
         refuse_foreign(model.origin, trial)
     return model.origin, describe_trial(model, pixels.split(trial.test), device, flips=flips)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ray
 from rich.console import Console
 
 from tsme.config import DatasetName, Evaluation, Resources
@@ -82,8 +83,11 @@ def _test_files(
         alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
         resources = fit_resources(alone, console).resources
         found: dict[int, list[Row]] = {}
+        # Files of this machine may be on no other node's disk.
+        sent = {n: ray.put(path.read_bytes()) if isinstance(path, Path) else path
+                for n, path in files.items()}  # fmt: skip
         for trial, rows_of_trial in evaluate_trials(
-            files, pixels, wanted, evaluation, resources, console=console, cross_trial=cross_trial
+            sent, pixels, wanted, evaluation, resources, console=console, cross_trial=cross_trial
         ):
             for line in trial_lines(trial, rows_of_trial):
                 console.print(line, soft_wrap=True)

@@ -5,6 +5,7 @@ A mount namespace, which needs root, hides the disks from each other.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -22,7 +23,9 @@ from workflows.disks import require_shared
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
-HIDDEN = 'mount -t tmpfs none "$1" && hostname node-2 && shift && exec "$@"'
+HIDDEN = (
+    'mount -t tmpfs none /tmp/ray && mount -t tmpfs none "$1" && hostname node-2 && shift && exec "$@"'
+)
 ISOLATED = ["unshare", "--mount", "--uts", "--", "sh", "-c", HIDDEN, "sh"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -38,6 +41,7 @@ def can_isolate() -> bool:
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     """What driver and worker each see their own of."""
+    Path("/tmp/ray").mkdir(exist_ok=True)  # only a place to mount on
     (tmp_path / "disk").mkdir()
     return tmp_path / "disk"
 
@@ -53,6 +57,7 @@ def tsme(s3_port: int, disk: Path, tmp_path: Path) -> Iterator[Command]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "TSME_CACHE": str(disk / "cache"),
+        "TMPDIR": str(disk),
         # Stands for a server: a file that both see.
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
         "GLOO_SOCKET_IFNAME": "lo",
@@ -96,7 +101,11 @@ def test_driver_and_worker_share_no_disk(tsme, s3_port, disk, tmp_path, tiny_dat
         assert "--out must be a folder that all nodes share" in shared.stderr
         done = tsme(*arguments, "--data", "s3://bucket/RegDB", "--out", "s3://bucket/run")
         assert done.returncode == 0, done.stderr
-        assert "run/results.json" in contents(client, "run/")
+        results = json.loads(contents(client, "run/")["run/results.json"])
+        champion = ["--resume", "models:/tsme-regdb@champion", "--json", "s3://bucket/again.json"]
+        again = tsme("test", "--dataset", "regdb", "--data", "s3://bucket/RegDB", *champion)
+        assert again.returncode == 0, again.stderr
+        assert json.loads(contents(client, "again")["again.json"])["trials"] == results["trials"]
     assert not list(disk.glob("out/stages"))
 
 
