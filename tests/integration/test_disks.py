@@ -88,7 +88,7 @@ def tsme(s3_port: int, disk: Path, tmp_path: Path) -> Iterator[Command]:
     log.close()
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.skipif(not can_isolate(), reason="needs root, for mount namespaces")
 def test_driver_and_worker_share_no_disk(tsme, s3_port, disk, tmp_path, tiny_data, tiny_settings):
     settings = [word for setting in tiny_settings for word in ("--set", setting)]

@@ -181,7 +181,7 @@ def calm(real: Server, make_command: Callable[..., Command]) -> Command:
     return command
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_run_keeps_all_it_has_on_the_server(real: Server, calm: Command, login, tiny_data: Path):
     client = login(real)
     runs = run_of(client, calm)
@@ -202,7 +202,7 @@ def test_a_run_keeps_all_it_has_on_the_server(real: Server, calm: Command, login
     assert json.loads((calm.folder / "figures.json").read_text())["trials"] == calm.results["trials"]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_many_tasks_log_at_once_and_nothing_is_lost(
     real: Server, ray_here, login, tmp_path: Path, tiny_config
 ):
@@ -233,7 +233,7 @@ def test_many_tasks_log_at_once_and_nothing_is_lost(
             ]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_server_away_for_a_minute_leaves_no_trace(real: Server, calm: Command, make_command, login):
     client = login(real)
     # By an address that holds the password: it is seen nowhere afterwards.
@@ -254,7 +254,7 @@ def test_a_server_away_for_a_minute_leaves_no_trace(real: Server, calm: Command,
         assert real.password not in str(run.data.params) + str(run.data.tags)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("moment", ["sweep sample-01", "trial 01 stage 1 dsgan"])
 def test_a_server_away_for_longer_is_one_error_and_resumed(
     real: Server, calm: Command, make_command, login, moment: str
