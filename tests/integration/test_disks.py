@@ -58,6 +58,7 @@ def tsme(s3_port: int, disk: Path, tmp_path: Path) -> Iterator[Command]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "TSME_CACHE": str(disk / "cache"),
         "TMPDIR": str(disk),
+        "RAY_TMPDIR": "/tmp",  # whose sockets' names may not be long
         # Stands for a server: a file that both see.
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
         "GLOO_SOCKET_IFNAME": "lo",
@@ -74,18 +75,19 @@ def tsme(s3_port: int, disk: Path, tmp_path: Path) -> Iterator[Command]:
         ),
     ]
 
-    wait_for(port)
-
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "workflows", *arguments]
         driver = env | {"RAY_ADDRESS": address}
         return subprocess.run(command, env=driver, cwd=disk, capture_output=True, text=True, timeout=500)
 
-    yield run
-    for process in reversed(nodes):
-        process.terminate()
-        process.wait(timeout=60)
-    log.close()
+    try:
+        wait_for(port)
+        yield run
+    finally:
+        for process in reversed(nodes):
+            process.terminate()
+            process.wait(timeout=60)
+        log.close()
 
 
 @pytest.mark.cluster
