@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -125,10 +126,14 @@ def test_divergence_is_one_error_that_names_trial_and_term(make_job, in_folder):
     assert not job.chain.done
 
 
-def test_a_missing_image_is_the_users_error(make_job, in_folder):
+def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
+    """As on a node that has to decode the images itself and does not find one of them."""
     job = make_job("gap", {})
-    lost = replace(job.chain.train.visible, root=in_folder)
-    broken = replace(job, chain=replace(job.chain, train=replace(job.chain.train, visible=lost)))
+    copy = in_folder / "data"
+    shutil.copytree(tiny_data, copy)
+    (copy / job.chain.train.visible.paths[0]).unlink()
+    pixels = replace(job.chain.pixels, dataset=RegDB(copy), fingerprint="gap")
+    broken = replace(job, chain=replace(job.chain, pixels=pixels))
     with pytest.raises(UserError, match=r"trial 01: .*\.bmp"):
         train(broken, in_folder)
 
