@@ -20,6 +20,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Architecture = Literal["resnet10", "resnet18", "resnet34", "resnet50"]
 DatasetName = Literal["regdb", "sysu", "llcm", "csv"]
+Precision = Literal["float32", "bfloat16"]
 Mode = Literal["all", "indoor"]
 Shots = Literal["single", "multi"]
 
@@ -74,9 +75,13 @@ class DsganOptimizer(Frozen):
 
 
 class Dsgan(Frozen):
-    """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half."""
+    """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half.
+
+    `precision` is that of the networks' products; weights, losses and the optimiser are float32 always.
+    """
 
     backbone: Backbone = Backbone()
+    precision: Precision = "float32"
     discriminator_width: Positive = 128
     epochs: Positive = 60
     batch: Positive = 8
@@ -109,11 +114,12 @@ class ReidOptimizer(Frozen):
 class Reid(Frozen):
     """Stage 2. A batch holds `identities` people with `images` images each in either modality.
 
-    `channel_exchange` is the share of visible training images that lose their colour (not in the
-    paper's recipe).
+    `precision` as in stage 1. `channel_exchange` is the share of visible training images that lose
+    their colour (not in the paper's recipe).
     """
 
     backbone: Backbone = Backbone()
+    precision: Precision = "float32"
     embedding: Positive = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     epochs: Positive = 60
@@ -143,8 +149,10 @@ class Evaluation(Frozen):
 
     `modes` and `shots` are SYSU-MM01's; `draws` number the random galleries of SYSU-MM01 and LLCM.
     `flip` and `rerank` add figures of mirror-averaged descriptors and of re-ranked lists to the plain
-    ones.
+    ones. `precision` is that of the networks' products; descriptors and rankings are float32 always.
     """
+
+    precision: Precision = "float32"
 
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("all", "indoor")
     shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = ("single", "multi")

@@ -1,6 +1,6 @@
 """The losses of both stages, as named terms: what is logged is what is differentiated.
 
-Shapes: B images, E embedding, K identities.
+Shapes: S heads, B images, E embedding, K identities.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsme.config import DsganLoss, ReidLoss
 from tsme.models.dsgan import Scores, Translations
-from tsme.models.reid import HeadOutputs, NetworkOutputs
+from tsme.models.reid import NetworkOutputs, full
 
 
 def hetero_centre(
@@ -21,24 +21,22 @@ def hetero_centre(
     infrared_labels: Tensor,
     margin: float = 0.0,
 ) -> Tensor:
-    """Hetero-centre loss (Zhu et al., Neurocomputing 2020): scalar >= 0.
+    """Hetero-centre loss of every head (Zhu et al., Neurocomputing 2020): (S,), >= 0.
 
     Sum over the identities present in both modalities of max(0, |c_visible - c_infrared|^2 - margin),
-    c the mean of one identity's L2-normalised embeddings (B, E) in one modality. Grouped by label,
+    c the mean of one identity's L2-normalised embeddings (S, B, E) in one modality. Grouped by label,
     so the order of the batch does not matter.
     """
-    labels = torch.cat([visible_labels, infrared_labels]).unique()
-    visible_centres, in_visible = _centres(visible, visible_labels, labels)
-    infrared_centres, in_infrared = _centres(infrared, infrared_labels, labels)
-    distances = (visible_centres - infrared_centres).square().sum(1)
-    return ((distances - margin).clamp_min(0) * (in_visible & in_infrared)).sum()
-
-
-def _centres(embeddings: Tensor, labels: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres (n, E) of the wanted labels, zero where a label is absent, and presence (n,)."""
-    member = (wanted[:, None] == labels[None]).to(embeddings.dtype)  # (n, B)
-    counts = member.sum(1, keepdim=True)
-    return (member @ F.normalize(embeddings)) / counts.clamp_min(1), counts[:, 0] > 0
+    # Written for every visible image rather than for every identity: to list the identities, a GPU
+    # would have to be waited for.
+    same = (visible_labels[:, None] == visible_labels).to(visible.dtype)  # (B, B)
+    across = (visible_labels[:, None] == infrared_labels).to(visible.dtype)  # (B, B_infrared)
+    images, counterparts = same.sum(1, keepdim=True), across.sum(1, keepdim=True)  # (B, 1)
+    visible_centres = same @ F.normalize(visible, dim=-1) / images  # (S, B, E)
+    infrared_centres = across @ F.normalize(infrared, dim=-1) / counterparts.clamp_min(1)
+    distances = (visible_centres - infrared_centres).square().sum(-1)  # (S, B)
+    share = (counterparts > 0) / images  # an identity's term is shared by its visible images
+    return ((distances - margin).clamp_min(0) * share[:, 0]).sum(-1)
 
 
 def reid_losses(
@@ -48,33 +46,30 @@ def reid_losses(
 
     total = sum over kinds of w_kind * (identity + w_hc * hetero-centre), each summed over its heads.
     """
+    heads = [len(kind.logits) for kind in outputs]
+    identities, centres = _head_losses(outputs, visible_labels, infrared_labels, weights.margin)
     terms: dict[str, Tensor] = {}
     total = torch.zeros((), device=visible_labels.device)
-    for kind, heads in zip(outputs._fields, outputs, strict=True):
-        identity, centre = _head_losses(heads, visible_labels, infrared_labels, weights.margin)
+    for kind, identity, centre in zip(
+        outputs._fields, identities.split(heads), centres.split(heads), strict=True
+    ):
+        identity, centre = identity.sum(), centre.sum()
         terms |= {f"{kind}_identity": identity, f"{kind}_centre": centre}
         total = total + getattr(weights, kind) * (identity + weights.hetero_centre * centre)
     return terms | {"total": total}
 
 
 def _head_losses(
-    heads: HeadOutputs, visible_labels: Tensor, infrared_labels: Tensor, margin: float
+    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, margin: float
 ) -> tuple[Tensor, Tensor]:
+    """Identity and hetero-centre terms (S,) of the heads of all kinds, in float32 at least."""
+    embeddings, logits = (full(torch.cat(parts)) for parts in zip(*outputs, strict=True))
     labels = torch.cat([visible_labels, infrared_labels])
-    identity = sum_of([F.cross_entropy(logits, labels) for logits in heads.logits])
-    count = len(visible_labels)
-    centre = sum_of(
-        [
-            hetero_centre(e[:count], e[count:], visible_labels, infrared_labels, margin)
-            for e in heads.embeddings
-        ]
-    )
-    return identity, centre
-
-
-def sum_of(terms: list[Tensor]) -> Tensor:
-    """Sum of scalars."""
-    return torch.stack(terms).sum()
+    everywhere = labels.repeat(len(logits))  # (S B,)
+    identity = F.cross_entropy(logits.flatten(0, 1), everywhere, reduction="none")  # (S B,)
+    visible, infrared = embeddings.split([len(visible_labels), len(infrared_labels)], dim=1)
+    centre = hetero_centre(visible, infrared, visible_labels, infrared_labels, margin)
+    return identity.view(len(logits), -1).mean(1), centre
 
 
 def generator_losses(

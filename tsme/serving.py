@@ -62,7 +62,7 @@ class Describer:
             raise UserError(f"trial {trial}: this version holds {', '.join(map(str, self.files))}")
         device = torch.device("cpu")
         if trial not in self.models:
-            self.models[trial] = load_model(self.files[trial], device)
+            self.models[trial] = load_model(self.files[trial], device).ready()
         model = self.models[trial]
         size = model.origin.config.image
         resized = [pixels(Image.fromarray(image), size.height, size.width) for image in model_input]

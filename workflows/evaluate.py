@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from tsme.config import Evaluation, Resources
+from tsme.config import Evaluation, Precision, Resources
 from tsme.data.records import Trial
 from tsme.data.store import PixelStore
 from tsme.errors import JobFailed, failure
@@ -89,7 +89,9 @@ def _start(
         retry_exceptions=[JobFailed],
     )(_describe)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
-    described = describe.remote(weights, known, pixels, flips, resources, cross_trial)
+    described = describe.remote(
+        weights, known, pixels, flips, evaluation.precision, resources, cross_trial
+    )
     ranked = (False, True) if evaluation.rerank else (False,)
     return [
         rank.remote(described, known, search, flip, reranked)
@@ -114,6 +116,7 @@ def _describe(
     trial: Trial,
     pixels: PixelStore,
     flips: tuple[bool, ...],
+    precision: Precision,
     resources: Resources,
     cross_trial: bool,
 ) -> tuple[Origin, dict[bool, Descriptors]]:
@@ -123,7 +126,8 @@ def _describe(
         model = load_model(file, device)
     if not cross_trial:
         refuse_foreign(model.origin, trial)
-    return model.origin, describe_trial(model, pixels.split(trial.test), device, flips=flips)
+    images = pixels.split(trial.test)
+    return model.origin, describe_trial(model, images, device, flips=flips, precision=precision)
 
 
 def _rank(

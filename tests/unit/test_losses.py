@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tsme.config import DsganLoss, ReidLoss
-from tsme.losses import discriminator_loss, generator_losses, hetero_centre, reid_losses, sum_of
+from tsme.losses import discriminator_loss, generator_losses, hetero_centre, reid_losses
 from tsme.models.dsgan import Scores, Translations
 from tsme.models.reid import HeadOutputs, NetworkOutputs
 
@@ -69,6 +69,15 @@ def test_hetero_centre_of_a_case_worked_out_by_hand():
     assert float(hetero_centre(visible, infrared, v_labels, i_labels, 1.0)) == pytest.approx(3.0)
 
 
+def test_every_head_has_a_hetero_centre_loss_of_its_own():
+    labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
+    heads = [(embeddings(6, seed), embeddings(7, 10 + seed)) for seed in range(3)]
+    together = hetero_centre(*(torch.stack(side) for side in zip(*heads, strict=True)), *labels, 0.1)
+    alone = torch.stack([hetero_centre(*head, *labels, 0.1) for head in heads])
+    torch.testing.assert_close(together, alone, rtol=1e-13, atol=1e-13)
+    assert len(alone.unique()) == 3
+
+
 @pytest.mark.parametrize("shuffled", ["visible", "infrared", "both"])
 @pytest.mark.parametrize("seed", range(4))
 def test_hetero_centre_does_not_depend_on_the_order_of_the_batch(shuffled, seed):
@@ -110,11 +119,8 @@ def network_outputs(dtype: torch.dtype = torch.float64) -> NetworkOutputs:
     random = torch.Generator().manual_seed(9)
 
     def heads(count: int) -> HeadOutputs:
-        def draw(width: int) -> list[Tensor]:
-            return [
-                torch.randn(13, width, generator=random, dtype=dtype).requires_grad_()
-                for _ in range(count)
-            ]
+        def draw(width: int) -> Tensor:
+            return torch.randn(count, 13, width, generator=random, dtype=dtype).requires_grad_()
 
         return HeadOutputs(draw(5), draw(8))
 
@@ -165,8 +171,18 @@ def test_a_kind_of_weight_zero_is_not_learnt_from(kind):
     labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
     reid_losses(outputs, *labels, ReidLoss(**{kind: 0.0}))["total"].backward()
     for name, heads in outputs._asdict().items():
-        for tensor in (*heads.embeddings, *heads.logits):
-            assert bool(tensor.grad.any()) == (name != kind)
+        for tensor in heads:
+            assert tensor.grad.flatten(1).any(1).tolist() == [name != kind] * len(tensor)
+
+
+def test_losses_of_bfloat16_outputs_are_taken_in_float32():
+    outputs = network_outputs(torch.bfloat16)
+    labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
+    wide = NetworkOutputs(*(HeadOutputs(*(x.detach().float() for x in heads)) for heads in outputs))
+    narrow, expected = (reid_losses(o, *labels, ReidLoss()) for o in (outputs, wide))
+    assert {term.dtype for term in narrow.values()} == {torch.float32}
+    for name, term in narrow.items():
+        assert torch.equal(term.detach(), expected[name])
 
 
 def images(seed: int, shape: tuple[int, ...] = (2, 3, 2, 2)) -> Tensor:
@@ -207,7 +223,3 @@ def test_discriminator_loss_wants_real_scores_at_one_and_generated_ones_at_zero(
     assert float(discriminator_loss(scores)) == pytest.approx((real + fake) / 2)
     one, zero = torch.ones(1), torch.zeros(1)
     assert float(discriminator_loss(Scores(one, zero, one, zero))) == 0
-
-
-def test_sum_of_scalars():
-    assert float(sum_of([torch.tensor(1.5), torch.tensor(-0.25), torch.tensor(2.0)])) == 3.25

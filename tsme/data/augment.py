@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsme.data.images import grey
@@ -33,16 +35,15 @@ class Augmentation:
         return cls(padding, top, left, mirror)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Crop and mirror (n, 3, h, w) images of any type; what lies outside is black (0)."""
-        n, _, h, w = images.shape
+        """Crop and mirror (n, 3, h, w) images of any type and device; what lies outside is black (0)."""
+        h, w = images.shape[2:]
+        starts = zip(self.top.tolist(), self.left.tolist(), strict=True)
         padded = F.pad(images, [self.padding] * 4)
-        rows = self.top[:, None] + torch.arange(h)  # (n, h)
-        columns = self.left[:, None] + torch.arange(w)  # (n, w)
-        columns = torch.where(self.mirror[:, None], columns.flip(1), columns)
-        image = torch.arange(n)[:, None, None]
-        # Indexing with a slice between index tensors moves channels last: (n, h, w, 3).
-        picked = padded[image, :, rows[:, :, None], columns[:, None, :]]
-        return picked.permute(0, 3, 1, 2)
+        # Crops are views until they are stacked: a third of the time that indexing takes.
+        crops = [image[:, y : y + h, x : x + w] for image, (y, x) in zip(padded, starts, strict=True)]
+        cropped = torch.stack(crops)
+        mirror = send(self.mirror, images.device)[:, None, None, None]
+        return torch.where(mirror, cropped.flip(3), cropped)
 
 
 def exchange_channels(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -51,11 +52,23 @@ def exchange_channels(images: Tensor, probability: float, generator: torch.Gener
     Which of the four is drawn with equal chances, and repeated on all three channels; so colour, which
     infrared images do not have, stops being a way to tell people apart. Ye et al., ICCV 2021 (CAJ).
     """
-    replaced = torch.rand(len(images), generator=generator) < probability
-    channel = torch.randint(4, (len(images),), generator=generator)
+    replaced = send(torch.rand(len(images), generator=generator) < probability, images.device)
+    channel = send(torch.randint(4, (len(images),), generator=generator), images.device)
     planes = torch.cat([images, grey(images)[:, :1]], dim=1)  # (n, 4, h, w)
-    chosen = planes[torch.arange(len(images)), channel].unsqueeze(1)  # (n, 1, h, w)
+    chosen = planes[torch.arange(len(images), device=images.device), channel].unsqueeze(1)  # (n, 1, h, w)
     return torch.where(replaced[:, None, None, None], chosen, images)
+
+
+def take(images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    """The images (n, 3, h, w) of these rows, on the device they are on."""
+    return images[send(torch.from_numpy(rows), images.device)]
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, without waiting for what the device is at."""
+    if tensor.device == device or device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def to_range(pixels: Tensor) -> Tensor:

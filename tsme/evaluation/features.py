@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsme.data.augment import to_range
+from tsme.config import Precision
+from tsme.data.augment import send, to_range
 from tsme.data.records import MODALITIES, Modality
+from tsme.models.inference import CHUNK, autocast, folded
 from tsme.models.reid import FUSED_STRIPES, TsmeNet
 
 Descriptors = dict[Modality, NDArray[np.float32]]
@@ -26,24 +28,24 @@ def extract(
     device: torch.device,
     *,
     flip: bool = False,
+    precision: Precision = "float32",
 ) -> Tensor:
     """Descriptors (n, d) float32 on the CPU of uint8 images (n, 3, H, W) and their translations.
 
-    Evaluation mode, no augmentation; the network is returned to the mode it came in. With `flip`, each
-    stripe's embedding is the mean of the image's and its mirror image's, of length 1 again.
+    As in evaluation mode, whatever mode the network is in; no augmentation. With `flip`, each stripe's
+    embedding is the mean of the image's and its mirror image's, of length 1 again.
     """
-    training = network.training
-    network.eval()
+    ready = folded(network)
     chunks = []
-    for image, translation in zip(images.split(64), translations.split(64), strict=True):
-        real, translated = to_range(image).to(device), to_range(translation).to(device)
-        described = network.describe(real, translated, modality)
-        if flip:
-            mirrored = network.describe(real.flip(-1), translated.flip(-1), modality)
-            described = _mean(described, mirrored)
-        chunks.append(described.float().cpu())
-    network.train(training)
-    return torch.cat(chunks)
+    for image, translation in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):
+        real, translated = to_range(send(image, device)), to_range(send(translation, device))
+        with autocast(device, precision):
+            described = ready.describe(real, translated, modality)
+            if flip:
+                mirrored = ready.describe(real.flip(-1), translated.flip(-1), modality)
+                described = _mean(described, mirrored)
+        chunks.append(described)
+    return torch.cat(chunks).cpu()
 
 
 def extract_all(
@@ -53,11 +55,15 @@ def extract_all(
     device: torch.device,
     *,
     flip: bool = False,
+    precision: Precision = "float32",
 ) -> Descriptors:
     """`extract` of both modalities' images."""
-    return {
-        m: extract(network, images[m], translations[m], m, device, flip=flip).numpy() for m in MODALITIES
-    }
+    ready = folded(network)
+
+    def descriptors(m: Modality) -> Tensor:
+        return extract(ready, images[m], translations[m], m, device, flip=flip, precision=precision)
+
+    return {modality: descriptors(modality).numpy() for modality in MODALITIES}
 
 
 def _mean(one: Tensor, other: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tsme.config import DatasetName
+from tsme.config import DatasetName, Precision
 from tsme.data.records import MODALITIES, Modality, Split, Trial, other
 from tsme.errors import UserError
 from tsme.evaluation.features import Descriptors, extract_all
@@ -88,11 +88,19 @@ def _seen(origin: Origin, trial: Trial) -> int:
 
 
 def describe_trial(
-    model: TrialModel, images: Mapping[Modality, Tensor], device: torch.device, *, flips: Sequence[bool]
+    model: TrialModel,
+    images: Mapping[Modality, Tensor],
+    device: torch.device,
+    *,
+    flips: Sequence[bool],
+    precision: Precision = "float32",
 ) -> dict[bool, Descriptors]:
     """Descriptors of a trial's test images uint8 (n, 3, H, W), plain and mirror-averaged as asked for."""
-    translations = translate_split(model.translators, images, device)
-    return {flip: extract_all(model.network, images, translations, device, flip=flip) for flip in flips}
+    translations = translate_split(model.translators, images, device, precision=precision)
+    return {
+        flip: extract_all(model.network, images, translations, device, flip=flip, precision=precision)
+        for flip in flips
+    }
 
 
 def score(
@@ -164,10 +172,14 @@ def validate(
 
 
 def translate_split(
-    translators: Translators, images: Mapping[Modality, Tensor], device: torch.device
+    translators: Translators,
+    images: Mapping[Modality, Tensor],
+    device: torch.device,
+    *,
+    precision: Precision = "float32",
 ) -> dict[Modality, Tensor]:
     """The translation of every image, by the image's own modality."""
-    return {m: translate(translators, images[m], m, device) for m in MODALITIES}
+    return {m: translate(translators, images[m], m, device, precision=precision) for m in MODALITIES}
 
 
 def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
@@ -25,6 +26,15 @@ BLOCKS: dict[Architecture, tuple[type[BasicBlock] | type[Bottleneck], tuple[int,
 }
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm without a count of its steps, which nothing reads and a GPU starts a kernel for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same, by the batch's statistics in training, else by the running ones."""
+        statistics = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *statistics, self.training, self.momentum or 0.0, self.eps)
+
+
 class Trunk(nn.Module):
     """A ResNet (He et al., CVPR 2016) without its classifier; layer4 keeps layer3's resolution.
 
@@ -35,7 +45,7 @@ class Trunk(nn.Module):
         super().__init__()
         block, depths = BLOCKS[architecture]
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         planes = [width, 2 * width, 4 * width, 8 * width]
@@ -70,10 +80,10 @@ def residual_stage(
     downsample = None
     if stride != 1 or inputs != outputs:
         downsample = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), BatchNorm(outputs)
         )
-    blocks = [block(inputs, planes, stride, downsample)]
-    blocks += [block(outputs, planes) for _ in range(depth - 1)]
+    blocks = [block(inputs, planes, stride, downsample, norm_layer=BatchNorm)]
+    blocks += [block(outputs, planes, norm_layer=BatchNorm) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)
 
 
@@ -131,16 +141,17 @@ def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
 class Normalise(nn.Module):
     """Pixels in [-1, 1] to the range ImageNet networks were trained on."""
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-        # Not in the state dict: constants, the same in every model file.
-        self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", std.view(1, 3, 1, 1), persistent=False)
+        # ((x + 1) / 2 - mean) / std as one multiplication and one addition. Not in the state dict:
+        # constants, the same in every model file.
+        self.register_buffer("scale", (0.5 / std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", ((0.5 - mean) / std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> same shape, zero mean and unit deviation over ImageNet."""
-        return (x * 0.5 + 0.5 - self.mean) / self.std
+        return torch.addcmul(self.shift, x, self.scale)

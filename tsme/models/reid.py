@@ -23,7 +23,8 @@ SINGLE_STRIPES = 2
 
 def gate(x: Tensor) -> Tensor:
     """Channel gate without parameters: sigmoid(average pool + max pool) * x, for (B, C, h, w)."""
-    return torch.sigmoid(x.mean((2, 3), keepdim=True) + x.amax((2, 3), keepdim=True)) * x
+    # Pooled, not x.amax: its gradient takes several passes over the maps, to share equal maxima out.
+    return torch.sigmoid(x.mean((2, 3), keepdim=True) + F.adaptive_max_pool2d(x, 1)) * x
 
 
 class Stream(nn.Module):
@@ -63,13 +64,13 @@ class Head(nn.Module):
 
 
 class HeadOutputs(NamedTuple):
-    """Embeddings (B_visible + B_infrared, E) and logits (..., K) of each head of one kind.
+    """Embeddings (S, B_visible + B_infrared, E) and logits (S, ..., K) of the S heads of one kind.
 
     Visible images stand first, then infrared ones.
     """
 
-    embeddings: list[Tensor]
-    logits: list[Tensor]
+    embeddings: Tensor
+    logits: Tensor
 
 
 class NetworkOutputs(NamedTuple):
@@ -82,8 +83,10 @@ class NetworkOutputs(NamedTuple):
 
 def stripes(x: Tensor, count: int) -> Tensor:
     """Average of each of `count` horizontal stripes: (B, C, h, w) -> (count, B, C)."""
-    pooled = F.adaptive_avg_pool2d(x, (count, 1))  # (B, C, count, 1)
-    return pooled.squeeze(3).permute(2, 0, 1)
+    # As a product, channels last: the gradient of adaptive_avg_pool2d is several times slower.
+    rows = x.permute(0, 2, 3, 1).mean(2)  # (B, h, C)
+    shares = F.adaptive_avg_pool1d(torch.eye(x.shape[2], dtype=x.dtype, device=x.device), count)
+    return (shares.mT @ rows).transpose(0, 1)
 
 
 def fuse(real: Tensor, translated: Tensor) -> Tensor:
@@ -146,9 +149,15 @@ class TsmeNet(nn.Module):
         pieces = stripes(fuse(*self.maps(image, translation, modality)), FUSED_STRIPES)
         heads = cast(Iterable[Head], self.fused_heads)
         embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
-        return torch.cat([F.normalize(e) for e in embeddings], dim=1)
+        return torch.cat([F.normalize(full(e)) for e in embeddings], dim=1)
+
+
+def full(x: Tensor) -> Tensor:
+    """In float32, where it is bfloat16: what is summed or compared is not left to eight bits."""
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _apply(heads: nn.ModuleList, maps: Tensor) -> HeadOutputs:
     pairs = [head(x) for head, x in zip(heads, stripes(maps, len(heads)), strict=True)]
-    return HeadOutputs([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    embeddings, logits = zip(*pairs, strict=True)
+    return HeadOutputs(torch.stack(embeddings), torch.stack(logits))

@@ -11,10 +11,11 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from tsme.config import Config
-from tsme.data.augment import Augmentation, to_pixels, to_range
+from tsme.data.augment import Augmentation, send, take, to_pixels, to_range
 from tsme.data.sampler import Pair, unpaired_epoch
 from tsme.losses import discriminator_loss, generator_losses
-from tsme.models.dsgan import Discriminators, Translators
+from tsme.models.dsgan import Discriminators, Scores, Translations, Translators
+from tsme.models.reid import full
 from tsme.seeding import derive, generator
 from tsme.training.loop import Stage
 from tsme.training.replay import ReplayPool
@@ -32,13 +33,13 @@ class DsganTask:
         settings = config.dsgan
         self.settings, self.worker = settings, worker
         self.epochs, self.seed = settings.epochs, config.seed
-        self.visible, self.infrared = visible, infrared
+        self.visible, self.infrared = worker.hold(visible), worker.hold(infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
         self.translators = worker.wrap(Translators(settings))
         self.discriminators = worker.wrap(Discriminators(settings.discriminator_width))
         betas = (settings.optimizer.beta1, settings.optimizer.beta2)
         self.optimizers = [
-            Adam(network.parameters(), lr=settings.optimizer.lr, betas=betas)
+            Adam(network.parameters(), lr=settings.optimizer.lr, betas=betas, fused=True)
             for network in (self.translators, self.discriminators)
         ]
         self.schedules = [LambdaLR(optimizer, self._lr_factor) for optimizer in self.optimizers]
@@ -66,7 +67,7 @@ class DsganTask:
     def _load(self, images: Tensor, rows: Any) -> Tensor:
         """Some of the images (B, 3, H, W) in [-1, 1], mirrored at random."""
         mirrored = Augmentation.draw(len(rows), 0, self.random)
-        return to_range(mirrored.apply(images[torch.from_numpy(rows)])).to(self.worker.device)
+        return to_range(send(mirrored.apply(take(images, rows)), self.worker.device))
 
     def step(self, batch: Pair) -> dict[str, Tensor]:
         """Freeze the discriminators, step the generators; unfreeze, step the discriminators."""
@@ -75,15 +76,13 @@ class DsganTask:
         translate, judge = self.optimizers
 
         self.discriminators.requires_grad_(False)
-        translations = self.translators(visible, infrared)
-        terms = generator_losses(
-            translations,
-            visible,
-            infrared,
-            judges.visible(translations.fake_visible),
-            judges.infrared(translations.fake_infrared),
-            self.settings.loss,
-        )
+        with self.worker.autocast(self.settings.precision):
+            translations = Translations(*map(full, self.translators(visible, infrared)))
+            scores = (
+                full(judges.visible(translations.fake_visible)),
+                full(judges.infrared(translations.fake_infrared)),
+            )
+        terms = generator_losses(translations, visible, infrared, *scores, self.settings.loss)
         translate.zero_grad()
         terms["total"].backward()
         translate.step()
@@ -91,7 +90,9 @@ class DsganTask:
         self.discriminators.requires_grad_(True)
         fakes = [translations.fake_visible, translations.fake_infrared]
         seen = [pool.exchange(f, self.random) for pool, f in zip(self.pools, fakes, strict=True)]
-        loss = discriminator_loss(self.discriminators(visible, seen[0], infrared, seen[1]))
+        with self.worker.autocast(self.settings.precision):
+            judged = self.discriminators(visible, seen[0], infrared, seen[1])
+        loss = discriminator_loss(Scores(*map(full, judged)))
         judge.zero_grad()
         loss.backward()
         judge.step()

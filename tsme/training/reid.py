@@ -13,7 +13,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
 
 from tsme.config import Config
-from tsme.data.augment import Augmentation, exchange_channels, to_range
+from tsme.data.augment import Augmentation, exchange_channels, send, take, to_range
 from tsme.data.records import Modality, Split, class_labels
 from tsme.data.sampler import IdentitySampler, Pair
 from tsme.losses import reid_losses
@@ -51,7 +51,8 @@ class ReidTask:
         self.settings, self.worker, self.validate = settings, worker, validate
         self.padding = config.image.padding
         self.epochs, self.seed = settings.epochs, config.seed
-        self.pixels = pixels
+        self.images = {modality: worker.hold(x) for modality, x in pixels.images.items()}
+        self.translations = {modality: worker.hold(x) for modality, x in pixels.translations.items()}
         people = split.identities
         self.labels: dict[Modality, NDArray[Any]] = {
             "visible": class_labels(split.visible, people),
@@ -82,23 +83,23 @@ class ReidTask:
 
     def _load(self, modality: Modality, rows: NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Images and translations (B, 3, H, W), cropped and mirrored alike, and labels (B,)."""
-        where = torch.from_numpy(rows)
         augmentation = Augmentation.draw(len(rows), self.padding, self.random)
         image, translation = (
-            augmentation.apply(source[modality][where])
-            for source in (self.pixels.images, self.pixels.translations)
+            augmentation.apply(take(source[modality], rows))
+            for source in (self.images, self.translations)
         )
         if modality == "visible" and self.settings.channel_exchange:
             image = exchange_channels(image, self.settings.channel_exchange, self.random)
-        image, translation = (to_range(x).to(self.worker.device) for x in (image, translation))
-        labels = torch.from_numpy(self.labels[modality][rows]).to(self.worker.device)
-        return image, translation, labels
+        device = self.worker.device
+        image, translation = (to_range(send(x, device)) for x in (image, translation))
+        return image, translation, send(torch.from_numpy(self.labels[modality][rows]), device)
 
     def step(self, batch: Pair) -> dict[str, Tensor]:
         """One step of SGD on both modalities' images."""
         visible, visible_translated, visible_labels = self._load("visible", batch[0])
         infrared, infrared_translated, infrared_labels = self._load("infrared", batch[1])
-        outputs = self.network(visible, visible_translated, infrared, infrared_translated)
+        with self.worker.autocast(self.settings.precision):
+            outputs = self.network(visible, visible_translated, infrared, infrared_translated)
         terms = reid_losses(outputs, visible_labels, infrared_labels, self.settings.loss)
         self.optimizer.zero_grad()
         terms["total"].backward()
@@ -148,4 +149,5 @@ def build_optimizer(network: TsmeNet, config: Config) -> SGD:
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=True,
+        fused=True,  # one pass over the weights instead of five
     )

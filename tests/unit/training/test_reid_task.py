@@ -20,7 +20,7 @@ PLAIN = {"image.padding": 0, "reid.dropout": 0.0, "reid.channel_exchange": 0.0}
 
 def symmetric(task: ReidTask) -> ReidTask:
     """The task with images that a random flip does not change."""
-    for images in (task.pixels.images, task.pixels.translations):
+    for images in (task.images, task.translations):
         for modality, x in images.items():
             images[modality] = torch.cat([x[..., :8], x[..., :8].flip(3)], dim=3)
     return task
@@ -31,7 +31,7 @@ def first_batch(task: ReidTask):
     rows = next(iter(task.step_batches(1)))
     images, labels = [], []
     for modality, own in zip(("visible", "infrared"), rows, strict=True):
-        for source in (task.pixels.images, task.pixels.translations):
+        for source in (task.images, task.translations):
             images.append(source[modality][own].float() / 127.5 - 1)
         labels.append(torch.from_numpy(own // 3))  # 3 images of each of 4 people, in order
     return rows, images, labels
@@ -116,9 +116,9 @@ def shown(task: ReidTask) -> tuple[list[Tensor], list[tuple]]:
 
 def opposite(task: ReidTask) -> None:
     """Translations are negatives; no pixel of an image is black, so padding can be told apart."""
-    for modality, images in task.pixels.images.items():
+    for modality, images in task.images.items():
         images.clamp_(min=1)
-        task.pixels.translations[modality] = 255 - images
+        task.translations[modality] = 255 - images
 
 
 def test_an_image_and_its_translation_are_cropped_and_mirrored_alike(tiny, make_reid):
@@ -145,7 +145,7 @@ def test_only_the_colour_of_visible_images_is_exchanged(tiny, make_reid):
 def test_every_image_keeps_its_own_translation_and_label(tiny, make_reid, monkeypatch):
     task = make_reid(override(tiny, PLAIN))
     for modality, base in (("visible", 0), ("infrared", 100)):
-        for source, offset in ((task.pixels.images, 1), (task.pixels.translations, 50)):
+        for source, offset in ((task.images, 1), (task.translations, 50)):
             values = torch.arange(12) + base + offset
             source[modality] = values.to(torch.uint8).reshape(12, 1, 1, 1).expand(12, 3, 32, 16).clone()
     labels, losses = [], module.reid_losses
@@ -193,7 +193,7 @@ def test_people_in_plain_colours_are_learnt(tiny, make_reid, run):
     """Four people, each of one brightness of their own in all images."""
     settings = {"epochs": 20, "identities": 4, "optimizer.lr": 0.1, "optimizer.milestones": [18]}
     task = make_reid(override(tiny, PLAIN | {f"reid.{k}": v for k, v in settings.items()}))
-    for source in (task.pixels.images, task.pixels.translations):
+    for source in (task.images, task.translations):
         for modality in source:
             person = (torch.arange(12) // 3 * 80).to(torch.uint8)
             source[modality] = person.reshape(12, 1, 1, 1).expand(12, 3, 32, 16).clone()
