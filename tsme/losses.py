@@ -49,14 +49,14 @@ def reid_losses(
     heads = [len(kind.logits) for kind in outputs]
     identities, centres = _head_losses(outputs, visible_labels, infrared_labels, weights.margin)
     terms: dict[str, Tensor] = {}
-    total = torch.zeros((), device=visible_labels.device)
+    weighted: list[Tensor] = []
     for kind, identity, centre in zip(
         outputs._fields, identities.split(heads), centres.split(heads), strict=True
     ):
         identity, centre = identity.sum(), centre.sum()
         terms |= {f"{kind}_identity": identity, f"{kind}_centre": centre}
-        total = total + getattr(weights, kind) * (identity + weights.hetero_centre * centre)
-    return terms | {"total": total}
+        weighted.append(getattr(weights, kind) * identity.add(centre, alpha=weights.hetero_centre))
+    return terms | {"total": torch.stack(weighted).sum()}
 
 
 def _head_losses(

@@ -81,16 +81,23 @@ class NetworkOutputs(NamedTuple):
     translated: HeadOutputs
 
 
+def rows(x: Tensor) -> Tensor:
+    """Average of each row of maps: (B, C, h, w) -> (B, h, C)."""
+    return x.permute(0, 2, 3, 1).mean(2)
+
+
 def stripes(x: Tensor, count: int) -> Tensor:
-    """Average of each of `count` horizontal stripes: (B, C, h, w) -> (count, B, C)."""
-    # As a product, channels last: the gradient of adaptive_avg_pool2d is several times slower.
-    rows = x.permute(0, 2, 3, 1).mean(2)  # (B, h, C)
-    shares = F.adaptive_avg_pool1d(torch.eye(x.shape[2], dtype=x.dtype, device=x.device), count)
-    return (shares.mT @ rows).transpose(0, 1)
+    """Average of each of `count` horizontal stripes of averaged rows: (B, h, C) -> (count, B, C)."""
+    # As a product: the gradient of adaptive_avg_pool2d takes several times as long.
+    shares = F.adaptive_avg_pool1d(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), count)
+    return (shares.mT @ x).transpose(0, 1)
 
 
 def fuse(real: Tensor, translated: Tensor) -> Tensor:
-    """PwIF: the mean of an image's map and its translation's map."""
+    """PwIF: the mean of an image's map and its translation's map.
+
+    Of their averaged rows, which comes to the same: all that the heads see of a map are averages.
+    """
     return (real + translated) / 2
 
 
@@ -135,18 +142,19 @@ class TsmeNet(nn.Module):
         """Outputs of all heads for a training batch of both modalities."""
         visible_maps = self.maps(visible, visible_translated, "visible")
         infrared_maps = self.maps(infrared, infrared_translated, "infrared")
-        fused = torch.cat([fuse(*visible_maps), fuse(*infrared_maps)])
-        real = torch.cat([visible_maps[0], infrared_maps[0]])
-        translated = torch.cat([visible_maps[1], infrared_maps[1]])
+        real, translated = (
+            torch.cat([rows(x) for x in both]) for both in zip(visible_maps, infrared_maps, strict=True)
+        )
         return NetworkOutputs(
-            _apply(self.fused_heads, fused),
+            _apply(self.fused_heads, fuse(real, translated)),
             _apply(self.real_heads, real),
             _apply(self.translated_heads, translated),
         )
 
     def describe(self, image: Tensor, translation: Tensor, modality: Modality) -> Tensor:
         """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side."""
-        pieces = stripes(fuse(*self.maps(image, translation, modality)), FUSED_STRIPES)
+        real, translated = map(rows, self.maps(image, translation, modality))
+        pieces = stripes(fuse(real, translated), FUSED_STRIPES)
         heads = cast(Iterable[Head], self.fused_heads)
         embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
         return torch.cat([F.normalize(full(e)) for e in embeddings], dim=1)
@@ -157,7 +165,8 @@ def full(x: Tensor) -> Tensor:
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
-def _apply(heads: nn.ModuleList, maps: Tensor) -> HeadOutputs:
-    pairs = [head(x) for head, x in zip(heads, stripes(maps, len(heads)), strict=True)]
+def _apply(heads: nn.ModuleList, x: Tensor) -> HeadOutputs:
+    """The heads' outputs for averaged rows (B, h, C)."""
+    pairs = [head(stripe) for head, stripe in zip(heads, stripes(x, len(heads)), strict=True)]
     embeddings, logits = zip(*pairs, strict=True)
     return HeadOutputs(torch.stack(embeddings), torch.stack(logits))

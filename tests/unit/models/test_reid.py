@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsme.config import Backbone, Reid
-from tsme.models.reid import TsmeNet, gate, stripes
+from tsme.models.reid import TsmeNet, gate, rows, stripes
 
 E, K = 6, 5
 KINDS = {"fused": 6, "real": 2, "translated": 2}
@@ -66,7 +66,7 @@ def test_gate_equals_a_loop_over_channels():
 @pytest.mark.parametrize(("height", "count"), [(18, 6), (6, 6), (18, 2), (6, 2)])
 def test_stripes_equal_a_loop_over_rows(height, count):
     x = torch.randn(2, 3, height, 4, generator=torch.Generator().manual_seed(0))
-    got = stripes(x, count)
+    got = stripes(rows(x), count)
     assert got.shape == (count, 2, 3)
     for index in range(count):
         torch.testing.assert_close(got[index], naive_stripe(x, count, index))
