@@ -129,7 +129,7 @@ class Cluster:
         number = self._get(f"/api/jobs/{job.name}")["job_id"]
         named = "class_name" if kind == "actors" else "name"
         rows = [row for row in self._list(kind) if row["job_id"] == number and row[named] == name]
-        return {row["node_id"] for row in rows}
+        return {row["node_id"] for row in rows if row["node_id"]}  # not yet placed: None
 
     def _start(self, host: Host, *options: str) -> None:
         with (self.network.folder / f"{host.name}.log").open("w") as log:

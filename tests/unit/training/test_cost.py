@@ -25,9 +25,9 @@ from tsme.training.worker import Worker
 IDENTITIES = 206  # that a RegDB trial trains on
 # What only looks at a tensor in another way, sets memory aside or marks a place: no work on any device.
 VIEWS = {
-    "_record_function_enter_new", "_record_function_exit", "_unsafe_view", "alias", "as_strided", "detach",
-    "empty", "empty_like", "expand", "lift_fresh", "new_empty", "permute", "select", "slice", "split",
-    "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view",
+    "_record_function_enter_new", "_record_function_exit", "_unsafe_view", "alias", "as_strided",
+    "detach", "empty", "empty_like", "expand", "lift_fresh", "new_empty", "permute", "select", "slice",
+    "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view",
 }  # fmt: skip
 # Operations whose result the host waits for, wherever the tensors are.
 WAITS = {"_local_scalar_dense", "_unique2", "equal", "masked_select", "nonzero", "unique_dim"}
