@@ -66,7 +66,7 @@ def take(images: Tensor, rows: NDArray[np.int64]) -> Tensor:
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device, without waiting for what the device is at."""
-    if tensor.device == device or device.type != "cuda":
+    if tensor.device.type == device.type or device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

@@ -1,0 +1,214 @@
+"""Both stages' steps and extraction as published: translators online, losses and optimisers as loops.
+
+Shapes: B images of one modality, E embedding. Images are float (B, 3, H, W) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.benchmarks.reference.networks import (
+    PlainDiscriminators,
+    PlainReid,
+    PlainTranslators,
+)
+from tsme.config import Config, ReidLoss
+from tsme.data.augment import to_range
+from tsme.data.images import grey
+from tsme.data.records import Modality
+from tsme.seeding import generator
+from tsme.training.replay import ReplayPool
+
+BATCH = 64  # images described at once
+
+
+def hetero_centre(
+    visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor, margin: float
+) -> Tensor:
+    """Hetero-centre loss (Zhu et al., Neurocomputing 2020) of embeddings (B, E), person by person."""
+    total = visible.new_zeros(())
+    for person in visible_labels.unique().tolist():
+        ours, theirs = visible[visible_labels == person], infrared[infrared_labels == person]
+        if len(theirs):
+            difference = F.normalize(ours).mean(0) - F.normalize(theirs).mean(0)
+            distance = difference.pow(2).sum()
+            if distance.item() > margin:
+                total = total + distance - margin
+    return total
+
+
+def reference_losses(
+    outputs: Mapping[str, tuple[Iterable[Tensor], Iterable[Tensor]]],
+    visible_labels: Tensor,
+    infrared_labels: Tensor,
+    weights: ReidLoss,
+) -> dict[str, Tensor]:
+    """Terms of stage 2 by kind of head and their weighted sum `total`, in the outputs' own precision.
+
+    `outputs` holds embeddings and logits of the heads by kind, visible images first.
+    """
+    labels, count = torch.cat([visible_labels, infrared_labels]), len(visible_labels)
+    terms: dict[str, Tensor] = {}
+    for kind, (embeddings, logits) in outputs.items():
+        identity, centre = [], []
+        for embedding, scores in zip(embeddings, logits, strict=True):
+            identity.append(F.cross_entropy(scores, labels))
+            sides = embedding[:count], embedding[count:]
+            centre.append(hetero_centre(*sides, visible_labels, infrared_labels, weights.margin))
+        terms[f"{kind}_identity"] = torch.stack(identity).sum()
+        terms[f"{kind}_centre"] = torch.stack(centre).sum()
+    weighted = [
+        getattr(weights, kind)
+        * (terms[f"{kind}_identity"] + weights.hetero_centre * terms[f"{kind}_centre"])
+        for kind in outputs
+    ]
+    return terms | {"total": torch.stack(weighted).sum()}
+
+
+class ReidTraining:
+    """Stage 2 with both translators inside every step."""
+
+    def __init__(self, config: Config, identities: int, device: torch.device) -> None:
+        self.config = config
+        self.network = PlainReid(config.reid, identities).to(device)
+        self.translators = PlainTranslators(config.dsgan).to(device)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with fresh optimiser state."""
+        settings = self.config.reid.optimizer
+        streams = [p for name, p in self.network.named_parameters() if name.startswith("streams")]
+        heads = [p for name, p in self.network.named_parameters() if not name.startswith("streams")]
+        groups: list[dict[str, Any]] = [
+            {"params": streams, "lr": settings.lr * settings.backbone_factor},
+            {"params": heads},
+        ]
+        self.optimizer = torch.optim.SGD(
+            groups,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=True,
+            foreach=False,
+        )
+
+    def step(
+        self, visible: Tensor, visible_grey: Tensor, infrared: Tensor, labels: tuple[Tensor, Tensor]
+    ) -> dict[str, float]:
+        """Translate both ways with generators in training mode, then learn."""
+        self.translators.train()
+        with torch.no_grad():
+            visible_translated = self.translators.to_infrared(visible_grey)
+            infrared_translated = self.translators.to_visible(infrared)
+        return self.learn((visible, visible_translated), (infrared, infrared_translated), labels)
+
+    def learn(
+        self,
+        visible: tuple[Tensor, Tensor],
+        infrared: tuple[Tensor, Tensor],
+        labels: tuple[Tensor, Tensor],
+    ) -> dict[str, float]:
+        """A step of SGD on images and their translations; the terms of its loss."""
+        self.network.train()
+        outputs = self.network(*visible, *infrared)
+        terms = reference_losses(outputs, *labels, self.config.reid.loss)
+        self.optimizer.zero_grad()
+        terms["total"].backward()
+        self.optimizer.step()
+        return {name: term.item() for name, term in terms.items()}
+
+
+@torch.no_grad()
+def describe(
+    network: PlainReid, translators: PlainTranslators, images: Tensor, modality: Modality
+) -> Tensor:
+    """Descriptors (n, 6 E) of uint8 images (n, 3, H, W), translated on the way.
+
+    As published, both generators translate every batch, and one of the translations is used.
+    """
+    network.eval()
+    translators.eval()
+    device = next(network.parameters()).device
+    chunks = []
+    for chunk in images.split(BATCH):
+        real, shades = to_range(chunk).to(device), to_range(grey(chunk)).to(device)
+        infrared, visible = translators.to_infrared(shades), translators.to_visible(real)
+        used = infrared if modality == "visible" else visible
+        chunks.append(network.describe(real, used, modality).cpu())
+    return torch.cat(chunks)
+
+
+@torch.no_grad()
+def describe_stored(
+    network: PlainReid, images: Tensor, translations: Tensor, modality: Modality
+) -> Tensor:
+    """Descriptors (n, 6 E) of uint8 images and given translations, (n, 3, H, W) each."""
+    network.eval()
+    device = next(network.parameters()).device
+    real, translated = (to_range(x).to(device) for x in (images, translations))
+    return network.describe(real, translated, modality).cpu()
+
+
+class DsganTraining:
+    """Stage 1 as CycleGAN is trained (Zhu et al., ICCV 2017)."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.config = config
+        self.translators = PlainTranslators(config.dsgan).to(device)
+        self.discriminators = PlainDiscriminators(config.dsgan.discriminator_width).to(device)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with fresh optimiser state and no earlier translations."""
+        settings, networks = self.config.dsgan.optimizer, (self.translators, self.discriminators)
+        self.optimizers = [
+            torch.optim.Adam(
+                network.parameters(),
+                lr=settings.lr,
+                betas=(settings.beta1, settings.beta2),
+                foreach=False,
+            )
+            for network in networks
+        ]
+        self.pools = [ReplayPool(self.config.dsgan.replay) for _ in networks]
+        self.random = generator(self.config.seed, "reference")
+
+    def step(self, visible: Tensor, infrared: Tensor) -> dict[str, float]:
+        """Generators, whose gradients also reach the discriminators; then the discriminators."""
+        to_infrared, to_visible = self.translators.to_infrared, self.translators.to_visible
+        judges, weights = self.discriminators, self.config.dsgan.loss
+        translate, judge = self.optimizers
+
+        translate.zero_grad()
+        fake_infrared = to_infrared(visible)
+        fake_visible = to_visible(infrared)
+        adversarial = _least_squares(judges.visible(fake_visible), 1.0)
+        adversarial = adversarial + _least_squares(judges.infrared(fake_infrared), 1.0)
+        cycle = F.l1_loss(to_visible(fake_infrared), visible)
+        cycle = cycle + F.l1_loss(to_infrared(fake_visible), infrared)
+        identity = F.l1_loss(to_visible(visible), visible)
+        identity = identity + F.l1_loss(to_infrared(infrared), infrared)
+        total = adversarial + weights.cycle * cycle + weights.identity * identity
+        total.backward()
+        translate.step()
+
+        judge.zero_grad()  # of what the generators' step left there
+        judged = 0.0
+        sides = (judges.visible, visible, fake_visible), (judges.infrared, infrared, fake_infrared)
+        for pool, (network, real, fake) in zip(self.pools, sides, strict=True):
+            seen = pool.exchange(fake, self.random)
+            loss = (_least_squares(network(real), 1.0) + _least_squares(network(seen), 0.0)) / 2
+            loss.backward()
+            judged += loss.item()
+        judge.step()
+        terms = {"adversarial": adversarial, "cycle": cycle, "identity": identity, "total": total}
+        return {name: term.item() for name, term in terms.items()} | {"discriminator": judged}
+
+
+def _least_squares(scores: Tensor, wanted: float) -> Tensor:
+    return F.mse_loss(scores, torch.full_like(scores, wanted))
