@@ -42,7 +42,8 @@ class Image(Frozen):
 class Backbone(Frozen):
     """A ResNet trunk: `width` channels after its stem (64 as published).
 
-    `weights` is "none", "imagenet" (torchvision's, width 64 only) or the path of a safetensors file.
+    `weights` is "none", "imagenet" (torchvision's, width 64 only), "drawn" (learnt from drawn people
+    before all else) or the path of a safetensors file.
     """
 
     architecture: Architecture = "resnet50"

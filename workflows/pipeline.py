@@ -27,6 +27,7 @@ from workflows.cluster import at_once
 from workflows.evaluate import evaluate_trials
 from workflows.flow import Workflow
 from workflows.origin import git_revision
+from workflows.pretrain import pretrain_trunks
 from workflows.progress import Display
 from workflows.sample import SampleJob
 from workflows.server import shown
@@ -75,12 +76,14 @@ def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPat
 
     `only_translators` ends after stage 1, whose result nothing is measured of.
     """
+    wanted = {} if only_translators else flow.searches()
+    pretrain_trunks(flow)
+    weights = train_all(flow, flow.config, STAGES[:1] if only_translators else STAGES)
+    file = next(iter(weights.values()))
     if only_translators:
-        return next(iter(train_all(flow, flow.config, STAGES[:1]).values())), []
-    wanted = flow.searches()
-    weights = train_all(flow, flow.config, STAGES)
+        return file, []
     with flow.step("evaluate"):
-        return next(iter(weights.values())), evaluate_all(flow, weights, wanted)
+        return file, evaluate_all(flow, weights, wanted)
 
 
 def choose(flow: Workflow) -> Choice:
@@ -94,6 +97,7 @@ def choose(flow: Workflow) -> Choice:
     train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
     chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
+    pretrain_trunks(flow)
     if config.resources.workers > 1:
         flow.console.print(
             f"note: samples train with one worker; {config.resources.workers} workers make batches "

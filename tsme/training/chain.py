@@ -7,17 +7,19 @@ whose file exists is never run again, in whatever run it is met.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from tsme.config import Config
+from tsme.config import Backbone, Config, override
 from tsme.data.images import grey
 from tsme.data.records import Modality, Split
 from tsme.data.store import PixelStore
 from tsme.evaluation.trials import translate_split, validate
+from tsme.files import reading
 from tsme.models.backbone import weights_digest
 from tsme.models.bundle import (
     Origin,
@@ -31,6 +33,7 @@ from tsme.models.reid import TsmeNet
 from tsme.remote import AnyPath
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, Stage, fit
+from tsme.training.pretrain import DrawnTrunk
 from tsme.training.reid import Pixels, ReidTask
 from tsme.training.worker import Worker, bare
 
@@ -60,15 +63,33 @@ class Chain:
         return self.config.digest(
             "dataset", "seed", "image", "dsgan",
             trial=self.trial, data=self.pixels.fingerprint, people=self.train.identities,
-            workers=self.config.resources.workers, weights=weights_digest(self.config.dsgan.backbone),
+            workers=self.config.resources.workers, weights=self._weights(self.config.dsgan.backbone),
         )  # fmt: skip
 
     @property
     def key(self) -> str:
         """Name of the trained model: of all that it depends on."""
         validation = [] if self.validation is None else self.validation.identities
-        weights = weights_digest(self.config.reid.backbone)
+        weights = self._weights(self.config.reid.backbone)
         return self.config.digest("reid", stage1=self.dsgan_key, validation=validation, weights=weights)
+
+    def _weights(self, backbone: Backbone) -> str:
+        """Names a trunk's first weights."""
+        if backbone.weights == "drawn":
+            return DrawnTrunk(backbone, self.config.image).key
+        return weights_digest(backbone)
+
+    @contextmanager
+    def initialised(self) -> Iterator[Config]:
+        """The configuration, with drawn trunks as files of this machine."""
+        with ExitStack() as stack:
+            files: dict[str, str] = {}
+            for stage in ("dsgan", "reid"):
+                backbone: Backbone = getattr(self.config, stage).backbone
+                if backbone.weights == "drawn":
+                    file = DrawnTrunk(backbone, self.config.image).file(self.products)
+                    files[f"{stage}.backbone.weights"] = str(stack.enter_context(reading(file)))
+            yield override(self.config, files)
 
     @property
     def translators_file(self) -> AnyPath:
@@ -124,7 +145,8 @@ def _dsgan(
 ) -> Iterator[EpochResult]:
     # Some at a time: greying all at once would take tens of gigabytes of floats on SYSU-MM01.
     visible = torch.cat([grey(some) for some in images["visible"].split(256)])
-    task = DsganTask(chain.config, visible, images["infrared"], worker)
+    with chain.initialised() as config:
+        task = DsganTask(config, visible, images["infrared"], worker)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     translators = task.translators_for_use()
     if worker.leads:
@@ -142,7 +164,8 @@ def _reid(
     validation = None
     if chain.validation is not None and worker.leads:
         validation = _Validation(chain, chain.validation, translators, worker)
-    task = ReidTask(chain.config, chain.train, Pixels(images, translations), worker, validation)
+    with chain.initialised() as config:
+        task = ReidTask(config, chain.train, Pixels(images, translations), worker, validation)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     if worker.leads and chain.validation is None:  # a validated model is measured, not kept
         network = cast(TsmeNet, bare(task.network))

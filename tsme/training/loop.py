@@ -13,7 +13,7 @@ from torch import Tensor
 from tsme.seeding import derive
 from tsme.training.worker import Worker
 
-Stage = Literal["dsgan", "reid"]
+Stage = Literal["trunk", "dsgan", "reid"]
 
 
 class Diverged(RuntimeError):

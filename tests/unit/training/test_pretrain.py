@@ -1,0 +1,80 @@
+"""Trunks that learn from drawn people before all else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tsme.config import Backbone, Config, Image, override
+from tsme.data.synth import generate_regdb
+from tsme.models.backbone import build_trunk
+from tsme.training.chain import Chain, run_chain
+from tsme.training.pretrain import DrawnTrunk, Recipe, pretrain, read_people
+from tsme.training.worker import Worker
+
+BACKBONE = Backbone(architecture="resnet10", width=8, weights="drawn")
+IMAGE = Image(height=64, width=32, padding=2)
+TRUNK = DrawnTrunk(BACKBONE, IMAGE, Recipe(people=6, images=4, epochs=12, batch=16, lr=0.01))
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tensor, Tensor]:
+    folder = tmp_path_factory.mktemp("drawn") / "people"
+    generate_regdb(folder, identities=6, images=4, seed=1, trials=1, workers=1)
+    return read_people(folder, IMAGE)
+
+
+def trained(people: tuple[Tensor, Tensor], file: Path) -> tuple[list[float], dict[str, Tensor]]:
+    losses = [result.losses["total"] for result in pretrain(TRUNK, *people, file, Worker())]
+    return losses, load_file(file)
+
+
+def test_people_are_read_from_both_modalities(people):
+    pictures, who = people
+    assert pictures.shape == (6 * 4 * 2, 3, 64, 32) and pictures.dtype == torch.uint8
+    assert torch.bincount(who).tolist() == [8] * 6
+    grey = (pictures[:, 0] == pictures[:, 1]).flatten(1).all(1)  # thermal images have no colour
+    assert torch.bincount(who[grey]).tolist() == [4] * 6
+
+
+def test_a_trunk_learns_and_starts_networks(people, tmp_path):
+    losses, state = trained(people, tmp_path / "a.safetensors")
+    assert len(losses) == 12 and losses[-1] < 0.8 * losses[0]
+    trunk = build_trunk(BACKBONE.model_copy(update={"weights": str(tmp_path / "a.safetensors")}))
+    assert all(torch.equal(value, state[name]) for name, value in trunk.state_dict().items())
+    again, same = trained(people, tmp_path / "b.safetensors")
+    assert again == losses and all(torch.equal(value, same[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TRUNK, backbone=BACKBONE.model_copy(update={"width": 16})),
+        replace(TRUNK, image=Image(height=96, width=32, padding=2)),
+        replace(TRUNK, recipe=Recipe(epochs=3)),
+    ],
+)
+def test_weights_are_named_by_what_they_depend_on(other, tmp_path):
+    assert replace(TRUNK).file(tmp_path) == TRUNK.file(tmp_path) != other.file(tmp_path)
+
+
+def test_a_chain_begins_with_its_drawn_trunk(tiny: Config, make_split, make_pixels, tmp_path):
+    drawn = override(tiny, {f"{stage}.backbone.weights": "drawn" for stage in ("dsgan", "reid")})
+    file = DrawnTrunk(drawn.reid.backbone, drawn.image).file(tmp_path)
+    torch.manual_seed(5)
+    first = build_trunk(tiny.reid.backbone)
+    save_file(first.state_dict(), file)
+    chain = Chain(drawn, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path)
+    with chain.initialised() as config:
+        assert config.reid.backbone.weights == config.dsgan.backbone.weights == str(file)
+        built = build_trunk(config.reid.backbone).state_dict()
+    assert all(torch.equal(value, built[name]) for name, value in first.state_dict().items())
+    blank = replace(chain, config=tiny)
+    assert blank.key != chain.key and blank.dsgan_key != chain.dsgan_key
+    assert [result.stage for result in run_chain(chain, Worker())][-1] == "reid"
+    assert chain.model_file.is_file()

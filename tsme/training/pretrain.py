@@ -1,0 +1,172 @@
+"""First weights of a trunk, learnt from drawn people: for networks that ImageNet has no weights of.
+
+A trunk that knows nothing needs more people than RegDB has before its streams agree on anything. So it
+first learns, in both modalities at once, to tell apart people who are in no data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
+
+from tsme.config import Backbone, Image
+from tsme.data.augment import Augmentation, exchange_channels, send, take, to_range
+from tsme.data.images import decode
+from tsme.data.layouts import open_dataset
+from tsme.data.records import MODALITIES
+from tsme.files import replacing
+from tsme.models.backbone import Normalise, Trunk
+from tsme.models.reid import FUSED_STRIPES, rows, stripes
+from tsme.remote import AnyPath
+from tsme.seeding import derive, generator
+from tsme.training.loop import EpochResult, Stage, fit
+from tsme.training.worker import Worker
+
+SEED = 7_305_112_869  # of people that no other seed in use draws
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the trunk is trained: SGD with one cycle of the learning rate, Smith and Topin, 2019."""
+
+    people: int = 200
+    images: int = 5  # of each in either modality
+    epochs: int = 20
+    batch: int = 64
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    channel_exchange: float = 0.5
+
+
+@dataclass(frozen=True)
+class DrawnTrunk:
+    """The weights of a trunk for images of one size; `file` is named by all that they depend on."""
+
+    backbone: Backbone
+    image: Image
+    recipe: Recipe = Recipe()
+
+    @property
+    def key(self) -> str:
+        """Ten hex digits."""
+        shape = [self.backbone.architecture, self.backbone.width, self.image.model_dump()]
+        text = json.dumps([shape, asdict(self.recipe)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def file(self, products: AnyPath) -> AnyPath:
+        """Where the weights lie in a folder of finished stages."""
+        return products / f"trunk-{self.key}.safetensors"
+
+
+def read_people(data: Path, image: Image) -> tuple[Tensor, Tensor]:
+    """All pictures of a data set in RegDB's layout, uint8 (n, 3, H, W), and who they show (n,)."""
+    dataset = open_dataset("regdb", data)
+    trial = dataset.read(1)
+    lists = [split[modality] for split in (trial.train, trial.test) for modality in MODALITIES]
+    files = [data / path for images in lists for path in images.paths]
+    pictures = torch.from_numpy(np.stack(list(decode(files, image.height, image.width))))
+    _, people = np.unique(np.concatenate([images.identities for images in lists]), return_inverse=True)
+    return pictures, torch.from_numpy(people)
+
+
+def pretrain(
+    trunk: DrawnTrunk, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
+) -> Iterator[EpochResult]:
+    """Train the trunk on what `read_people` returns; after the last epoch its weights are in `file`."""
+    task = TrunkTask(trunk, pictures, people, worker)
+    yield from fit(task, worker)
+    with replacing(file) as temporary:
+        state = task.network.trunk.state_dict()
+        save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
+
+
+class Classifier(nn.Module):
+    """A trunk, its six stripes side by side, and who it is: (B, 3, H, W) -> (B, K)."""
+
+    def __init__(self, backbone: Backbone, identities: int) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.trunk = Trunk(backbone.architecture, backbone.width)
+        features = FUSED_STRIPES * self.trunk.channels[-1]
+        self.norm = nn.BatchNorm1d(features)
+        self.classify = nn.Linear(features, identities, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits."""
+        pieces = stripes(rows(self.trunk(self.normalise(image))[-1]), FUSED_STRIPES)  # (S, B, C)
+        return self.classify(self.norm(pieces.transpose(0, 1).flatten(1)))
+
+
+class TrunkTask:
+    """Identity classification of drawn people by one trunk for both modalities."""
+
+    stage: Stage = "trunk"
+    seed = SEED
+
+    def __init__(self, trunk: DrawnTrunk, pictures: Tensor, people: Tensor, worker: Worker) -> None:
+        recipe = self.recipe = trunk.recipe
+        self.padding, self.worker, self.epochs = trunk.image.padding, worker, recipe.epochs
+        self.pictures, self.people = worker.hold(pictures), people
+        torch.manual_seed(derive(SEED, "trunk weights"))
+        self.network = Classifier(trunk.backbone, int(people.max()) + 1)
+        self.network.to(worker.device).to(memory_format=torch.channels_last)
+        self.optimizer = SGD(
+            self.network.parameters(),
+            lr=recipe.lr,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        steps = len(people) // recipe.batch * recipe.epochs
+        self.schedule = OneCycleLR(self.optimizer, recipe.lr, total_steps=steps)
+        self.random = generator(SEED, "trunk")
+
+    def step_batches(self, epoch: int) -> Iterator[Tensor]:
+        """Rows of a batch each, short of a last incomplete one."""
+        self.random = generator(SEED, "trunk", epoch)
+        batch = self.recipe.batch
+        order = torch.randperm(len(self.people), generator=self.random)
+        yield from order[: len(order) // batch * batch].split(batch)
+
+    def step(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step of SGD."""
+        drawn = Augmentation.draw(len(batch), self.padding, self.random)
+        image = drawn.apply(take(self.pictures, batch.numpy()))
+        image = exchange_channels(image, self.recipe.channel_exchange, self.random)
+        device = self.worker.device
+        logits = self.network(to_range(send(image, device)))
+        labels = send(self.people[batch], device)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return {"total": loss.detach()}
+
+    def end_epoch(self) -> dict[str, float]:
+        """The learning rate of its last step."""
+        return {"lr": float(self.schedule.get_last_lr()[0])}
+
+    def preview(self) -> None:
+        """This stage draws nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: the stage takes less time than it would be worth."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Begins anew."""

@@ -1,0 +1,76 @@
+"""First of all: trunks that learn from drawn people, where the configuration asks for them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import ray
+import torch
+from ray.actor import ActorHandle
+from torch import Tensor
+
+from tsme.config import Resources
+from tsme.errors import failure
+from tsme.remote import AnyPath
+from tsme.training.pretrain import SEED, DrawnTrunk, pretrain, read_people
+from tsme.training.worker import Worker
+from workflows.data import Dataset, draw_people
+from workflows.flow import Workflow
+from workflows.progress import Display
+from workflows.tracking import Run
+from workflows.train import describe, log_epoch
+
+THREADS = 4  # more are of little use to so small a network
+
+
+def pretrain_trunks(flow: Workflow) -> None:
+    """Make the trunks that `weights=drawn` stands for, unless they are there.
+
+    Raises JobFailed with the cause.
+    """
+    config = flow.config
+    backbones = {b for b in (config.dsgan.backbone, config.reid.backbone) if b.weights == "drawn"}
+    for trunk in sorted((DrawnTrunk(b, config.image) for b in backbones), key=lambda trunk: trunk.key):
+        file = trunk.file(flow.out / "stages")
+        if file.is_file():
+            continue
+        with flow.step(f"pretrain: a trunk on {trunk.recipe.people} drawn people of no data set"):
+            _pretrain(flow, trunk, file)
+
+
+def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> None:
+    resources = flow.config.resources
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "people"
+        recipe = trunk.recipe
+        draw_people(data, Dataset.regdb, recipe.people, recipe.images, SEED, flow.console)
+        pictures, people = read_people(data, trunk.image)
+    run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
+    largest = max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
+    cpus = max(resources.cpus, min(THREADS, int(largest)))
+    train = ray.remote(num_cpus=cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(_train)
+    with Display(flow.console) as display:
+        task = train.remote(trunk, pictures, people, file, run, display.board, resources, cpus)
+        try:
+            ray.get(task)
+        except ray.exceptions.RayError as error:
+            raise failure(error, "pretraining a trunk") from None
+    run.close()
+
+
+def _train(
+    trunk: DrawnTrunk,
+    pictures: Tensor,
+    people: Tensor,
+    file: AnyPath,
+    run: Run,
+    board: ActorHandle,
+    resources: Resources,
+    cpus: int,
+) -> None:
+    torch.set_num_threads(cpus)
+    worker = Worker(device=torch.device("cuda" if resources.gpus else "cpu"))
+    for result in pretrain(trunk, pictures, people, file, worker):
+        log_epoch(run, result)
+        board.post.remote(describe("drawn people", result))
