@@ -176,12 +176,14 @@ class Resources(Frozen):
     """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
 
     Without a number of `gpus`, one for each worker where the cluster has any as the run starts; give the
-    number where GPUs come later, by an autoscaler.
+    number where GPUs come later, by an autoscaler. Likewise `at_once`, how many training runs go side by
+    side: as many as the cluster has room for when they start.
     """
 
     workers: Positive = 1
     cpus: Positive = 1
     gpus: Annotated[float, Field(ge=0)] | None = None
+    at_once: Positive | None = None
 
 
 class Config(Frozen):

@@ -75,8 +75,8 @@ def fit_resources(config: Config, console: Console) -> Config:
 
 
 def at_once(resources: Resources) -> int:
-    """How many training runs the cluster holds side by side now, at least one."""
-    return max(1, _places(_nodes(), resources) // resources.workers)
+    """How many training runs go side by side: as configured, or what the cluster holds now."""
+    return resources.at_once or max(1, _places(_nodes(), resources) // resources.workers)
 
 
 def cpus_of_a_worker(wanted: int) -> int:

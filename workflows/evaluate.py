@@ -6,11 +6,12 @@ All trials, modes, shots and gallery draws are in flight at once.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -28,6 +29,14 @@ from tsme.models.bundle import Origin, load_model
 from tsme.remote import AnyPath
 
 
+class Evaluated(NamedTuple):
+    """A trial's rows, and for how many seconds its tasks worked, all together."""
+
+    trial: int
+    rows: list[Row]
+    worked: float
+
+
 def evaluate_trials(
     weights: Mapping[int, AnyPath | ray.ObjectRef],
     pixels: PixelStore,
@@ -37,20 +46,20 @@ def evaluate_trials(
     *,
     console: Console,
     cross_trial: bool = False,
-) -> Iterator[tuple[int, list[Row]]]:
-    """The rows of every trial in `weights`, each with the weights given for it, as they come.
+) -> Iterator[Evaluated]:
+    """Every trial in `weights`, each with the weights given for it, as they come.
 
     Weights are files that every node sees, or references to their content. `wanted` are the searches of
     each trial. A task whose worker dies, or is left without an answer by a store, is tried again. Raises
     UserError if weights saw test people and `cross_trial` is not set, else JobFailed naming the trial.
     """
-    rows: dict[int, list[Any]] = {
+    started = {
         trial: _start(path, trial, pixels, wanted[trial], evaluation, resources, cross_trial)
         for trial, path in weights.items()
     }
-    trial_of = {ref: trial for trial, refs in rows.items() for ref in refs}
+    trial_of = {ref: trial for trial, (_, refs) in started.items() for ref in refs}
     waiting = list(trial_of)
-    left = {trial: len(refs) for trial, refs in rows.items()}
+    left = {trial: len(refs) for trial, (_, refs) in started.items()}
     with Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
     ) as bars:
@@ -67,7 +76,9 @@ def evaluate_trials(
             bars.advance(bar)
             left[trial] -= 1
             if not left[trial]:
-                yield trial, ray.get(rows[trial])
+                seconds, refs = started[trial]
+                rows, ranking = zip(*ray.get(refs), strict=True)
+                yield Evaluated(trial, list(rows), ray.get(seconds) + sum(ranking))
 
 
 def _start(
@@ -78,22 +89,23 @@ def _start(
     evaluation: Evaluation,
     resources: Resources,
     cross_trial: bool,
-) -> list[Any]:
-    """References to the rows that a trial's tasks will make."""
+) -> tuple[Any, list[Any]]:
+    """References to what a trial's tasks will make: the seconds of describing; rows, with seconds."""
     known = ray.put(pixels.dataset.read(number))
     flips = (False, True) if evaluation.flip else (False,)
     describe = ray.remote(
         num_cpus=resources.cpus,
         num_gpus=min(resources.gpus or 0, 1),
+        num_returns=2,
         max_retries=2,
         retry_exceptions=[JobFailed],
     )(_describe)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
-    described = describe.remote(
+    described, seconds = describe.remote(
         weights, known, pixels, flips, evaluation.precision, resources, cross_trial
     )
     ranked = (False, True) if evaluation.rerank else (False,)
-    return [
+    return seconds, [
         rank.remote(described, known, search, flip, reranked)
         for search, flip, reranked in product(wanted, flips, ranked)
     ]
@@ -119,7 +131,8 @@ def _describe(
     precision: Precision,
     resources: Resources,
     cross_trial: bool,
-) -> tuple[Origin, dict[bool, Descriptors]]:
+) -> tuple[tuple[Origin, dict[bool, Descriptors]], float]:
+    began = time.perf_counter()
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
     with _file(weights) as file:
@@ -127,7 +140,8 @@ def _describe(
     if not cross_trial:
         refuse_foreign(model.origin, trial)
     images = pixels.split(trial.test)
-    return model.origin, describe_trial(model, images, device, flips=flips, precision=precision)
+    described = describe_trial(model, images, device, flips=flips, precision=precision)
+    return (model.origin, described), time.perf_counter() - began
 
 
 def _rank(
@@ -136,7 +150,9 @@ def _rank(
     search: Search,
     flip: bool,
     reranked: bool,
-) -> Row:
+) -> tuple[Row, float]:
+    began = time.perf_counter()
     origin, descriptors = described
     metrics = score(descriptors[flip], trial.test, search, reranked=reranked)
-    return to_row(metrics, search, trial, origin, flip=flip, reranked=reranked)
+    row = to_row(metrics, search, trial, origin, flip=flip, reranked=reranked)
+    return row, time.perf_counter() - began

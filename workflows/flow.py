@@ -25,12 +25,20 @@ from tsme.files import read_json, write_json
 from tsme.remote import AnyPath, RemotePath
 from tsme.training.chain import STAGES, Chain
 from tsme.training.loop import Stage
-from workflows import tracking
+from workflows import BEGAN, tracking
 from workflows.cluster import cluster, fit_resources
 from workflows.disks import require_shared
 from workflows.environment import in_submitted_job
 from workflows.server import shown
 from workflows.tracking import Run
+
+
+@dataclass
+class Step:
+    """Seconds that a step's workers worked, all together, and how many of them could at once."""
+
+    worked: float = 0.0
+    lanes: int = 1
 
 
 @dataclass
@@ -47,19 +55,32 @@ class Workflow:
     samples: int
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[Step]:
         """Announce a step and note its duration in the run's timeline, which resuming continues."""
         self.console.print(f"[bold]{name}[/bold]")
-        began = time.monotonic()
-        yield
-        seconds = round(time.monotonic() - began, 1)
-        write_json(self.out / "timeline.json", [*self.timeline, {"step": name, "seconds": seconds}])
+        step, began = Step(), time.monotonic()
+        yield step
+        self.note(name, time.monotonic() - began, step.worked / step.lanes)
+
+    def note(self, name: str, seconds: float, worked: float) -> None:
+        """Add a line to the timeline."""
+        line = {"step": name, "seconds": round(seconds, 1), "worked": round(worked, 1)}
+        write_json(self.out / "timeline.json", [*self.timeline, line])
 
     @property
     def timeline(self) -> list[dict[str, Any]]:
-        """The steps so far and their durations in seconds."""
+        """The steps so far: their seconds, and for how many of them training, translating, evaluating.
+
+        Of a step whose work goes in lanes side by side, `worked` is the mean over these.
+        """
         file = self.out / "timeline.json"
         return read_json(file) if file.exists() else []
+
+    @property
+    def overhead(self) -> float:
+        """The share of the steps' time in which nobody trained, translated or evaluated."""
+        seconds, worked = (sum(step[part] for step in self.timeline) for part in ("seconds", "worked"))
+        return round(1 - worked / seconds, 3) if seconds else 0.0
 
     def searches(self) -> dict[int, list[Search]]:
         """What the protocol asks for, by trial; UserError where the test people do not allow it."""
@@ -125,7 +146,9 @@ def workflow(
             require_shared(_on_this_disk(out, uri))
             console.print(f"data {pixels.fingerprint} in {data}", soft_wrap=True)
             console.print(f"MLflow run {run.run_id} in {shown(uri)}", soft_wrap=True)
-            yield Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
+            flow = Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
+            flow.note("start", time.monotonic() - BEGAN, 0.0)
+            yield flow
         except BaseException as error:
             run.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise

@@ -25,7 +25,7 @@ from tune.sweep import Sample, sweep
 from workflows import registry
 from workflows.cluster import at_once
 from workflows.evaluate import evaluate_trials
-from workflows.flow import Workflow
+from workflows.flow import Step, Workflow
 from workflows.origin import git_revision
 from workflows.pretrain import pretrain_trunks
 from workflows.progress import Display
@@ -59,8 +59,7 @@ def run_workflow(flow: Workflow) -> dict[str, Any]:
     with flow.step("register"):
         descriptor = FUSED_STRIPES * choice.config.reid.embedding
         version = registry.register(flow.run, name, weights, descriptor, candidate)
-    with flow.step("evaluate"):
-        rows = evaluate_all(flow, weights, wanted)
+    rows = evaluate_all(flow, weights, wanted)
     with flow.step("promote"):
         decision = registry.promote(flow.run, name, version, candidate)
     flow.console.print(f"{name} version {version}: {decision}")
@@ -82,8 +81,7 @@ def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPat
     file = next(iter(weights.values()))
     if only_translators:
         return file, []
-    with flow.step("evaluate"):
-        return file, evaluate_all(flow, weights, wanted)
+    return file, evaluate_all(flow, weights, wanted)
 
 
 def choose(flow: Workflow) -> Choice:
@@ -106,9 +104,9 @@ def choose(flow: Workflow) -> Choice:
     title = f"choose: {samples} of the sweep's samples on trial {number}, "
     title += f"measured on {len(held.identities)} held-out people"
     file = flow.out / "sweep.json"
-    with flow.step(title):
+    with flow.step(title) as step:
         if not file.exists():
-            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples)])
+            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples, step)])
         tried = [Sample(**values) for values in read_json(file)]
     best = tried[0]
     if best.epoch == 0:
@@ -123,7 +121,8 @@ def choose(flow: Workflow) -> Choice:
     return Choice(chosen, tried, people)
 
 
-def _run_sweep(flow: Workflow, chain: Chain, samples: int) -> list[Sample]:
+def _run_sweep(flow: Workflow, chain: Chain, samples: int, step: Step) -> list[Sample]:
+    step.lanes = min(samples, chain.config.sweep.concurrent or at_once(chain.config.resources))
     with Display(flow.console, chain.config.resources) as display:
         tried = sweep(
             SampleJob(chain, flow.run, display.board),
@@ -133,6 +132,7 @@ def _run_sweep(flow: Workflow, chain: Chain, samples: int) -> list[Sample]:
             storage=flow.out / "ray",
             name="sweep",
         )
+    step.worked = display.worked
     flow.run.close_running_children("FINISHED")  # samples stopped early could not
     if len(tried) < samples:
         flow.console.print(f"note: {samples - len(tried)} of {samples} samples failed; see their runs")
@@ -149,10 +149,11 @@ def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict
     # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
     count = min(at_once(config.resources), len(chains))
     lanes = [chains[first::count] for first in range(count)]
-    with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time"):
+    with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time") as step:
         if left:
             with Display(flow.console, config.resources) as display:
                 _side_by_side([partial(_train_lane, flow, display, lane) for lane in lanes])
+            step.worked, step.lanes = display.worked / config.resources.workers, count
     return {chain.trial: chain.product for chain in chains}
 
 
@@ -200,18 +201,21 @@ def evaluate_all(
     keys = {n: f"{path.stem}-{_measured_by(config, wanted[n])}" for n, path in weights.items()}
     files = {n: path.with_name(f"evaluation-{keys[n]}.json") for n, path in weights.items()}
     left = {n: path for n, path in weights.items() if not files[n].exists()}
-    for n, rows in evaluate_trials(
-        left, flow.pixels, wanted, config.evaluation, config.resources, console=flow.console
-    ):
-        name = f"trial {n:02d} stage 3 evaluation"
-        run = flow.run.child(name, f"evaluation {keys[n]}", {"trial": n})
-        for row in rows:
-            figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
-            run.log_metrics(figures, step=row.draw or 0)
-        run.close()
-        write_json(files[n], [row.to_json() for row in rows])
-        for line in trial_lines(n, rows):
-            flow.console.print(line, soft_wrap=True)
+    with flow.step("evaluate") as step:
+        step.lanes = min(at_once(config.resources), max(1, len(left)))
+        for n, rows, worked in evaluate_trials(
+            left, flow.pixels, wanted, config.evaluation, config.resources, console=flow.console
+        ):
+            step.worked += worked
+            name = f"trial {n:02d} stage 3 evaluation"
+            run = flow.run.child(name, f"evaluation {keys[n]}", {"trial": n})
+            for row in rows:
+                figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
+                run.log_metrics(figures, step=row.draw or 0)
+            run.close()
+            write_json(files[n], [row.to_json() for row in rows])
+            for line in trial_lines(n, rows):
+                flow.console.print(line, soft_wrap=True)
     return [Row(**row) for file in files.values() for row in read_json(file)]
 
 
@@ -241,6 +245,7 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
         "mlflow_run": flow.run.run_id,
         "mlflow_uri": shown(flow.run.uri),
         "timeline": flow.timeline,
+        "overhead": flow.overhead,
     }
 
 

@@ -35,11 +35,12 @@ def pretrain_trunks(flow: Workflow) -> None:
         file = trunk.file(flow.out / "stages")
         if file.is_file():
             continue
-        with flow.step(f"pretrain: a trunk on {trunk.recipe.people} drawn people of no data set"):
-            _pretrain(flow, trunk, file)
+        with flow.step(f"pretrain: a trunk on {trunk.recipe.people} drawn people of no data set") as step:
+            step.worked = _pretrain(flow, trunk, file)
 
 
-def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> None:
+def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> float:
+    """Draw the people, train the trunk; the seconds this took the worker."""
     resources = flow.config.resources
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
@@ -57,6 +58,7 @@ def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> None:
         except ray.exceptions.RayError as error:
             raise failure(error, "pretraining a trunk") from None
     run.close()
+    return display.worked
 
 
 def _train(

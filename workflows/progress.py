@@ -17,13 +17,14 @@ from workflows.cluster import lacking
 
 
 class Event(NamedTuple):
-    """An epoch finished: of what (trial or sample), which stage, and a few words."""
+    """An epoch finished: of what (trial or sample), which stage, a few words, and seconds of work."""
 
     label: str
     stage: str
     epoch: int
     epochs: int
     words: str
+    worked: float
 
 
 class Board:
@@ -51,6 +52,7 @@ class Display:
     def __init__(self, console: Console, resources: Resources | None = None) -> None:
         self.console, self.resources = console, resources
         self.missing: str | None = None
+        self.worked = 0.0  # seconds, of all workers together
         # On the driver's node: on another it would be lost with that one, and all news after that.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -99,6 +101,7 @@ class Display:
             if isinstance(event, str):
                 self._say(event)
                 continue
+            self.worked += event.worked
             key = (event.label, event.stage)
             name = f"{event.label} {event.stage}"
             if key not in self.tasks:

@@ -86,7 +86,7 @@ def _test_files(
         # Files of this machine may be on no other node's disk.
         sent = {n: ray.put(path.read_bytes()) if isinstance(path, Path) else path
                 for n, path in files.items()}  # fmt: skip
-        for trial, rows_of_trial in evaluate_trials(
+        for trial, rows_of_trial, _ in evaluate_trials(
             sent, pixels, wanted, evaluation, resources, console=console, cross_trial=cross_trial
         ):
             for line in trial_lines(trial, rows_of_trial):

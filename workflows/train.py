@@ -184,4 +184,4 @@ def describe(label: str, result: EpochResult) -> Event:
     words = f"loss {result.losses['total']:.3f}"
     if "val_mAP" in result.metrics:
         words += f", validation mAP {100 * result.metrics['val_mAP']:.1f} %"
-    return Event(label, result.stage, result.epoch, result.epochs, words)
+    return Event(label, result.stage, result.epoch, result.epochs, words, result.worked)

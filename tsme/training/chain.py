@@ -6,9 +6,10 @@ whose file exists is never run again, in whatever run it is met.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -120,6 +121,16 @@ def run_chain(
     An epoch's result is yielded before the stage's file is written, so that whoever interrupts the
     stream (a stopped sweep sample) leaves no unfinished result.
     """
+    results = _stages(chain, worker, checkpoint)
+    while True:
+        began = time.perf_counter()
+        result = next(results, None)
+        if result is None:
+            return
+        yield replace(result, worked=time.perf_counter() - began)
+
+
+def _stages(chain: Chain, worker: Worker, checkpoint: dict[str, Any] | None) -> Iterator[EpochResult]:
     images = chain.pixels.split(chain.train)
     if not worker.agree(chain.translators_file.is_file()):
         yield from _dsgan(chain, images, worker, checkpoint)

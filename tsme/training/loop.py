@@ -50,7 +50,8 @@ class Task(Protocol):
 class EpochResult:
     """One epoch of one stage: mean loss terms over its steps, measurements, and what to resume from.
 
-    `checkpoint` holds the living tensors: save it before asking for the next epoch.
+    `seconds` are the epoch's own, `worked` those since the result before, by all that a chain of stages
+    does. `checkpoint` holds the living tensors: save it before asking for the next epoch.
     """
 
     stage: Stage
@@ -59,6 +60,7 @@ class EpochResult:
     losses: dict[str, float]
     metrics: dict[str, float]
     seconds: float
+    worked: float = 0.0
     preview: Tensor | None = None
     checkpoint: dict[str, Any] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,8 @@ def pretrain(
 ) -> Iterator[EpochResult]:
     """Train the trunk on what `read_people` returns; after the last epoch its weights are in `file`."""
     task = TrunkTask(trunk, pictures, people, worker)
-    yield from fit(task, worker)
+    for result in fit(task, worker):
+        yield replace(result, worked=result.seconds)
     with replacing(file) as temporary:
         state = task.network.trunk.state_dict()
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
