@@ -511,7 +511,8 @@ def test_jobs_run_on_the_nodes_of_the_cluster(overlay: str, job: str):
         assert not theirs["enableInTreeAutoscaling"]
         (group,) = theirs["workerGroupSpecs"]
         assert group["minReplicas"] == group["replicas"] == group["maxReplicas"]
-        bounds = {key: cluster["workerGroupSpecs"][0][key] for key in ("minReplicas", "maxReplicas")}
+        keys = "minReplicas", "maxReplicas", "replicas"
+        bounds = {key: cluster["workerGroupSpecs"][0][key] for key in keys}
         theirs = theirs | {"enableInTreeAutoscaling": True, "workerGroupSpecs": [group | bounds]}
     del cluster["suspend"]
     assert theirs == cluster
