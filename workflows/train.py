@@ -135,8 +135,9 @@ def _train_worker(parameters: dict[str, Any]) -> None:
 def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle) -> None:
     """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint.
 
-    Only once the epoch before is safe in storage (Ray Train commits checkpoints while the next epoch
-    trains), so a run killed at any moment repeats at most one of the epochs it told of.
+    Ray Train sends checkpoints to storage while the next epoch trains, 850 MB of the published network
+    and its momenta. An epoch is told of only once the one before is safe there, so a run killed at any
+    moment repeats at most one of those it told of.
     """
     if worker.leads:
         ray.train.get_all_reported_checkpoints(
@@ -144,15 +145,17 @@ def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHand
         )
         log_epoch(job.runs[result.stage], result)
         board.post.remote(describe(job.label, result))
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if worker.leads:
-            checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, Path(folder))
-        ray.train.report(
-            result.losses,
-            checkpoint=checkpoint,
-            checkpoint_dir_name=f"trial{job.chain.trial:02d}-{result.stage}-{result.epoch:04d}",
-        )
+    checkpoint = None
+    if worker.leads:
+        folder = Path(tempfile.mkdtemp())
+        checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder)
+    ray.train.report(
+        result.losses,
+        checkpoint=checkpoint,
+        checkpoint_dir_name=f"trial{job.chain.trial:02d}-{result.stage}-{result.epoch:04d}",
+        checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+        delete_local_checkpoint_after_upload=True,
+    )
 
 
 def save_checkpoint(state: dict[str, Any], folder: Path) -> ray.train.Checkpoint:

@@ -1,4 +1,4 @@
-"""The ResNet trunk all networks stand on, from torchvision's blocks and with its parameter names.
+"""The ResNet trunk all networks stand on (He et al., CVPR 2016), with torchvision's parameter names.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -12,18 +12,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from tsme.config import Architecture, Backbone
 from tsme.errors import UserError
-
-BLOCKS: dict[Architecture, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
-    "resnet10": (BasicBlock, (1, 1, 1, 1)),
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-}
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -35,8 +26,69 @@ class BatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, *statistics, self.training, self.momentum or 0.0, self.eps)
 
 
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and what they are added to: (B, C, h, w) -> (B, planes, h / stride, ...)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = BatchNorm(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = BatchNorm(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's map."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        x += shortcut
+        return self.relu(x)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and what they are added to: -> (B, 4 planes, h / stride, ...).
+
+    The stride is that of the 3x3 convolution ("v1.5"), as in the published ImageNet weights.
+    """
+
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = BatchNorm(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = BatchNorm(planes)
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        self.bn3 = BatchNorm(4 * planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's map."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        x += shortcut
+        return self.relu(x)
+
+
+Block = type[BasicBlock] | type[Bottleneck]
+BLOCKS: dict[Architecture, tuple[Block, tuple[int, int, int, int]]] = {
+    "resnet10": (BasicBlock, (1, 1, 1, 1)),
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+
+
 class Trunk(nn.Module):
-    """A ResNet (He et al., CVPR 2016) without its classifier; layer4 keeps layer3's resolution.
+    """A ResNet without its classifier; layer4 keeps layer3's resolution.
 
     `channels` lists the widths of the five maps of `forward`: stem and layer1 to layer4.
     """
@@ -72,9 +124,7 @@ class Trunk(nn.Module):
         return stem, one, two, three, self.layer4(three)
 
 
-def residual_stage(
-    block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, depth: int, *, stride: int
-) -> nn.Sequential:
+def residual_stage(block: Block, inputs: int, planes: int, depth: int, *, stride: int) -> nn.Sequential:
     """`depth` residual blocks, the first with `stride` and a projection where shapes differ."""
     outputs = planes * block.expansion
     downsample = None
@@ -82,8 +132,8 @@ def residual_stage(
         downsample = nn.Sequential(
             nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), BatchNorm(outputs)
         )
-    blocks = [block(inputs, planes, stride, downsample, norm_layer=BatchNorm)]
-    blocks += [block(outputs, planes, norm_layer=BatchNorm) for _ in range(depth - 1)]
+    blocks = [block(inputs, planes, stride, downsample)]
+    blocks += [block(outputs, planes, 1, None) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)
 
 
@@ -110,6 +160,8 @@ def build_trunk(config: Backbone) -> Trunk:
 
 def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
     if config.weights == "imagenet":
+        from torchvision.models import get_model_weights  # takes two seconds, which most do without
+
         try:
             state = get_model_weights(config.architecture)["IMAGENET1K_V1"].get_state_dict(progress=True)
         except OSError as error:

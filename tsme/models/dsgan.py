@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
 
 from tsme.config import Dsgan
-from tsme.models.backbone import Normalise, build_trunk, residual_stage
+from tsme.models.backbone import Bottleneck, Normalise, build_trunk, residual_stage
 
 
 class Upsample(nn.Sequential):

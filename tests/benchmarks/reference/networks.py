@@ -13,10 +13,15 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from tsme.config import Backbone, Dsgan, Reid
 from tsme.data.records import MODALITIES, Modality
-from tsme.models.backbone import BLOCKS
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 KINDS = {"fused": 6, "real": 2, "translated": 2}  # heads, that is stripes, of each kind
+DEPTHS = {
+    "resnet10": (1, 1, 1, 1),
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+}
 Outputs = dict[str, tuple[list[Tensor], list[Tensor]]]  # by kind: embeddings and logits of its heads
 
 
@@ -53,7 +58,8 @@ class PlainTrunk(nn.Module):
 
     def __init__(self, config: Backbone) -> None:
         super().__init__()
-        block, depths = BLOCKS[config.architecture]
+        block = Bottleneck if config.architecture == "resnet50" else BasicBlock
+        depths = DEPTHS[config.architecture]
         self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(config.width)
         self.relu = nn.ReLU(inplace=True)
