@@ -142,6 +142,7 @@ def _new_tuner(
         tune_config=ray.tune.TuneConfig(
             search_alg=search,
             scheduler=scheduler,
+            reuse_actors=True,  # a process takes five seconds to start
             num_samples=samples,
             trial_name_creator=_sample_name,
             trial_dirname_creator=_sample_name,
