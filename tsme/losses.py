@@ -63,7 +63,9 @@ def _head_losses(
     outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, margin: float
 ) -> tuple[Tensor, Tensor]:
     """Identity and hetero-centre terms (S,) of the heads of all kinds, in float32 at least."""
-    embeddings, logits = (full(torch.cat(parts)) for parts in zip(*outputs, strict=True))
+    embeddings, logits = (
+        full(torch.stack([x for heads in part for x in heads])) for part in zip(*outputs, strict=True)
+    )  # (S, B, E), (S, B, K)
     labels = torch.cat([visible_labels, infrared_labels])
     everywhere = labels.repeat(len(logits))  # (S B,)
     identity = F.cross_entropy(logits.flatten(0, 1), everywhere, reduction="none")  # (S B,)

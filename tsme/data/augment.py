@@ -37,13 +37,15 @@ class Augmentation:
     def apply(self, images: Tensor) -> Tensor:
         """Crop and mirror (n, 3, h, w) images of any type and device; what lies outside is black (0)."""
         h, w = images.shape[2:]
-        starts = zip(self.top.tolist(), self.left.tolist(), strict=True)
         padded = F.pad(images, [self.padding] * 4)
-        # Crops are views until they are stacked: a third of the time that indexing takes.
-        crops = [image[:, y : y + h, x : x + w] for image, (y, x) in zip(padded, starts, strict=True)]
-        cropped = torch.stack(crops)
-        mirror = send(self.mirror, images.device)[:, None, None, None]
-        return torch.where(mirror, cropped.flip(3), cropped)
+        sides = padded, padded.flip(3)
+        draws = zip(self.top.tolist(), self.left.tolist(), self.mirror.tolist(), strict=True)
+        # Crops are views until they are stacked, which costs a tenth of indexing pixel by pixel.
+        crops = []
+        for image, (y, x, mirrored) in enumerate(draws):
+            x = padded.shape[3] - w - x if mirrored else x  # the same columns, counted from the right
+            crops.append(sides[mirrored][image, :, y : y + h, x : x + w])
+        return torch.stack(crops)
 
 
 def exchange_channels(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -73,7 +75,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 def to_range(pixels: Tensor) -> Tensor:
     """uint8 pixels 0..255 to float32 in [-1, 1], what all networks take."""
-    return pixels.div(127.5).sub_(1)
+    return pixels.float().div_(127.5).sub_(1)
 
 
 def to_pixels(images: Tensor) -> Tensor:

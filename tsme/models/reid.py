@@ -64,13 +64,13 @@ class Head(nn.Module):
 
 
 class HeadOutputs(NamedTuple):
-    """Embeddings (S, B_visible + B_infrared, E) and logits (S, ..., K) of the S heads of one kind.
+    """Embeddings (B_visible + B_infrared, E) and logits (..., K) of each head of one kind.
 
     Visible images stand first, then infrared ones.
     """
 
-    embeddings: Tensor
-    logits: Tensor
+    embeddings: tuple[Tensor, ...]
+    logits: tuple[Tensor, ...]
 
 
 class NetworkOutputs(NamedTuple):
@@ -168,5 +168,4 @@ def full(x: Tensor) -> Tensor:
 def _apply(heads: nn.ModuleList, x: Tensor) -> HeadOutputs:
     """The heads' outputs for averaged rows (B, h, C)."""
     pairs = [head(stripe) for head, stripe in zip(heads, stripes(x, len(heads)), strict=True)]
-    embeddings, logits = zip(*pairs, strict=True)
-    return HeadOutputs(torch.stack(embeddings), torch.stack(logits))
+    return HeadOutputs(*zip(*pairs, strict=True))

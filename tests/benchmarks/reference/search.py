@@ -26,7 +26,8 @@ def rank(similarity: Numbers, query_ids: Numbers, gallery_ids: Numbers) -> Numbe
         last = np.flatnonzero(row)[-1]
         penalties.append(found[last] / (last + 1.0))
         curves.append(np.minimum(found, 1)[:RANKS])
-        precision = [count / (place + 1.0) for place, count in enumerate(found)]
+        # Over numbers of Python's, which is several times kinder than public code, which takes NumPy's.
+        precision = [count / (place + 1.0) for place, count in enumerate(found.tolist())]
         precisions.append((np.asarray(precision) * row).sum() / row.sum())
     return np.array([*np.mean(curves, axis=0), np.mean(precisions), np.mean(penalties)])
 
