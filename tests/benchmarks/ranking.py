@@ -18,6 +18,7 @@ from tests.benchmarks.setting import Setting
 from tsme.evaluation import RankingMetrics, evaluate, evaluate_similarity, rerank
 
 IMAGES = 10  # of a person
+GALLERIES = (2060, 20_000, 100_000)
 METRICS_TOLERANCE = 1e-5  # equal similarities are ordered by chance in the reference
 DISTANCE_TOLERANCE = 1e-6
 
@@ -41,14 +42,17 @@ def same_metrics(reference: Callable[[], Numbers], mine: Callable[[], RankingMet
     return f"CMC, mAP and mINP within {METRICS_TOLERANCE:g}"
 
 
-def given_similarity(setting: Setting, *, gallery: int) -> Sides:
-    """Ranking alone: similarities (q, g) are given, those of matches larger by two deviations."""
+def given_similarity(setting: Setting, *, gallery: int, arrays: bool = False) -> Sides:
+    """Ranking alone: similarities (q, g) are given, those of matches larger by two deviations.
+
+    With `arrays`, the reference is the better one.
+    """
     q, g = setting.of(2060, 60), setting.of(gallery, gallery // 50)
     similarity = np.random.default_rng(0).standard_normal((q, g), dtype=np.float32)
     ids = people(q), people(g)
     for query, person in enumerate(ids[0]):
         similarity[query, person * IMAGES : (person + 1) * IMAGES] += 2
-    reference = partial(search.rank, similarity, *ids)
+    reference = partial(search.rank, similarity, *ids, arrays=arrays)
     mine = partial(evaluate_similarity, similarity, *ids)
     return reference, mine, partial(same_metrics, reference, mine)
 
@@ -106,12 +110,19 @@ def _benchmarks() -> list[Benchmark]:
     works: list[tuple[str, Callable[[Setting], Sides], float]] = [
         *(
             (f"ranking/2060x{gallery}", partial(given_similarity, gallery=gallery), 50)
-            for gallery in (2060, 20_000, 100_000)
+            for gallery in GALLERIES
         ),
         ("ranking/with-product", with_product, 9),
         ("ranking/re-ranking", reranking, 3.5),
     ]
-    return [
+    better = [
+        Benchmark(
+            f"ranking/2060x{gallery}-arrays",
+            partial(timed, partial(given_similarity, gallery=gallery, arrays=True)),
+        )
+        for gallery in GALLERIES
+    ]
+    return better + [
         benchmark
         for name, sides, bound in works
         for benchmark in (

@@ -103,6 +103,16 @@ def test_mlflow_holds_losses_by_name_curves_and_pictures(finished):
     assert curve and all(0 < point.value <= 1 for point in curve)
 
 
+def test_the_timeline_says_how_long_was_worked(finished):
+    _, results = finished
+    steps = {line["step"].partition(":")[0]: line for line in results["timeline"]}
+    assert list(steps) == ["start", "choose", "train", "register", "evaluate", "promote"]
+    for name in ("choose", "train", "evaluate"):
+        assert 0 < steps[name]["worked"] < steps[name]["seconds"]
+    worked, seconds = (sum(line[part] for line in steps.values()) for part in ("worked", "seconds"))
+    assert results["overhead"] == pytest.approx(1 - worked / seconds, abs=1e-3)
+
+
 def test_mlflow_parent_says_what_ran_on_what(finished):
     folder, results = finished
     parent = client(folder).get_run(results["mlflow_run"])

@@ -14,8 +14,15 @@ Numbers = NDArray[Any]
 RANKS = 20
 
 
-def rank(similarity: Numbers, query_ids: Numbers, gallery_ids: Numbers) -> Numbers:
-    """CMC(1), ..., CMC(20), mAP and mINP of similarities (q, g), all of the gallery ranked."""
+def rank(
+    similarity: Numbers, query_ids: Numbers, gallery_ids: Numbers, *, arrays: bool = False
+) -> Numbers:
+    """CMC(1), ..., CMC(20), mAP and mINP of similarities (q, g), all of the gallery ranked.
+
+    Public code has a list of each query's precisions, made of NumPy's scalars one by one, which takes
+    ten times as long as the sort. With `arrays` it is one division instead: the better plain way.
+    """
+    places = np.arange(1, similarity.shape[1] + 1)
     order = np.argsort(-similarity, axis=1)
     matches = (gallery_ids[order] == query_ids[:, None]).astype(np.int32)
     curves, precisions, penalties = [], [], []
@@ -26,8 +33,10 @@ def rank(similarity: Numbers, query_ids: Numbers, gallery_ids: Numbers) -> Numbe
         last = np.flatnonzero(row)[-1]
         penalties.append(found[last] / (last + 1.0))
         curves.append(np.minimum(found, 1)[:RANKS])
-        # Over numbers of Python's, which is several times kinder than public code, which takes NumPy's.
-        precision = [count / (place + 1.0) for place, count in enumerate(found.tolist())]
+        if arrays:
+            precision = found / places
+        else:
+            precision = [count / (place + 1.0) for place, count in enumerate(found)]
         precisions.append((np.asarray(precision) * row).sum() / row.sum())
     return np.array([*np.mean(curves, axis=0), np.mean(precisions), np.mean(penalties)])
 

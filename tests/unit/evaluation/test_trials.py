@@ -139,6 +139,20 @@ def test_mirror_averaged_descriptors_against_their_definition(make_model, images
     assert not torch.allclose(torch.from_numpy(got), plain)
 
 
+def test_bfloat16_descriptors_are_close_and_of_length_one(make_model, images):
+    model = make_model()
+    single, half = (
+        describe_trial(model, images, CPU, flips=[True], precision=precision)[True]
+        for precision in ("float32", "bfloat16")
+    )
+    for modality, expected in single.items():
+        got = half[modality]
+        assert got.dtype == expected.dtype == np.float32
+        assert 0 < np.abs(got - expected).max() < 0.1
+        lengths = np.linalg.norm(got.reshape(len(got), 6, -1), axis=2)
+        np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_descriptors_come_from_evaluation_mode_without_trace(make_model, noise, training):
     network = make_model().network.train(training)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tsme.config import override
 from tsme.training.loop import Diverged, fit
@@ -98,6 +99,27 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_term_and_epoch(value, na
         seen.extend(fit(task, Worker()))
     assert len(seen) == 1
     assert task.log[-1] == "step"  # no schedule moved, no state taken
+
+
+@pytest.mark.parametrize("stage", ["dsgan", "reid"])
+def test_bfloat16_products_change_the_digits_and_little_else(tiny, make_task, stage):
+    half = override(tiny, {f"{stage}.precision": "bfloat16"})
+    tasks = [make_task(stage, config) for config in (tiny, half)]
+    losses = [task.step(next(iter(task.step_batches(1)))) for task in tasks]
+    for name, full in losses[0].items():
+        assert losses[1][name].dtype == torch.float32
+        assert float(losses[1][name]) == pytest.approx(float(full), rel=0.1, abs=0.02)
+        assert float(losses[1][name]) != float(full)
+    for key, value in flat(tasks[1].state()).items():
+        assert not value.is_floating_point() or value.dtype == torch.float32, key
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Every tensor in a task's state."""
+    if isinstance(tree, Tensor):
+        return {prefix: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return {k: v for name, inner in items for k, v in flat(inner, f"{prefix}.{name}").items()}
 
 
 @pytest.mark.parametrize("stage", STAGES)
