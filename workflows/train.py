@@ -147,7 +147,7 @@ def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHand
         board.post.remote(describe(job.label, result))
     checkpoint = None
     if worker.leads:
-        folder = Path(tempfile.mkdtemp())
+        folder = Path(tempfile.mkdtemp(prefix="tsme-checkpoint-"))
         checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder)
     ray.train.report(
         result.losses,

@@ -6,9 +6,11 @@ from functools import partial
 
 import numpy as np
 
+from tests.benchmarks import ours
 from tests.benchmarks.measure import Benchmark, Goal, Work, agree
 from tests.benchmarks.reference.training import DsganTraining
 from tests.benchmarks.setting import Setting
+from tsme.config import Precision
 from tsme.data.augment import Augmentation, to_range
 from tsme.data.images import grey
 from tsme.seeding import generator
@@ -17,13 +19,14 @@ from tsme.training.worker import Worker
 
 PAIRS = 4
 # Of the first and the second step: Adam's first update has the size of lr whatever the gradient's.
-TOLERANCES = 1e-4, 1e-2
+TOLERANCES: dict[Precision, tuple[float, float]] = {"float32": (1e-4, 1e-2), "bfloat16": (5e-2, 1e-1)}
 
 
-def prepare(setting: Setting) -> Work:
+def prepare(setting: Setting, *, precision: Precision) -> Work:
     """A step of 4 + 4 images; the reference is handed its tensors."""
     visible, infrared = grey(setting.images(PAIRS, 0)), setting.images(PAIRS, 1)
-    task = DsganTask(setting.config(), visible, infrared, Worker(device=setting.device))
+    config = ours.computing_in(precision, setting.config())
+    task = DsganTask(config, visible, infrared, Worker(device=setting.device))
     training = DsganTraining(setting.config(), setting.device)
     rows = np.arange(PAIRS)
 
@@ -35,7 +38,7 @@ def prepare(setting: Setting) -> Work:
         training.translators.load_state_dict(state["translators"])
         training.discriminators.load_state_dict(state["discriminators"])
         task.random, random = generator(0, "check"), generator(0, "check")
-        for step, tolerance in zip(("first", "second"), TOLERANCES, strict=True):
+        for step, tolerance in zip(("first", "second"), TOLERANCES[precision], strict=True):
             sides = [
                 to_range(Augmentation.draw(PAIRS, 0, random).apply(images)).to(setting.device)
                 for images in (visible, infrared)
@@ -44,10 +47,14 @@ def prepare(setting: Setting) -> Work:
             found = mine()
             for name, value in expected.items():
                 agree(f"{name} of the {step} step", found[name], value, tolerance)
-        return f"losses within {TOLERANCES[0]:g}, after an update {TOLERANCES[1]:g}"
+        first, second = TOLERANCES[precision]
+        return f"losses within {first:g}, after an update {second:g}"
 
     inputs = [to_range(images).to(setting.device) for images in (visible, infrared)]
     return Work(partial(training.step, *inputs), mine, check)
 
 
-BENCHMARKS = [Benchmark("dsgan/step", prepare, Goal(1.6), on_device=True)]
+BENCHMARKS = [
+    Benchmark("dsgan/step-float32", partial(prepare, precision="float32"), on_device=True),
+    Benchmark("dsgan/step-bf16", partial(prepare, precision="bfloat16"), Goal(1.6), on_device=True),
+]

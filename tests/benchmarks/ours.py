@@ -18,8 +18,8 @@ from tsme.models.translate import translate
 
 
 def computing_in(precision: Precision, config: Config) -> Config:
-    """The configuration with stage 2's networks computing in this precision."""
-    return override(config, {"reid.precision": precision})
+    """The configuration with both stages' networks computing in this precision."""
+    return override(config, {"dsgan.precision": precision, "reid.precision": precision})
 
 
 def describe_stored(

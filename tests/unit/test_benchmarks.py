@@ -62,7 +62,8 @@ def test_the_benchmarks_need_neither_ray_nor_mlflow():
 
 def test_parts_are_chosen_by_name_or_group(capsys: pytest.CaptureFixture[str]):
     assert cli.run(["--list", "dsgan", "augmentation/24-pairs"]) == 0
-    assert capsys.readouterr().out.split() == ["dsgan/step", "augmentation/24-pairs"]
+    parts = ["dsgan/step-float32", "dsgan/step-bf16", "augmentation/24-pairs"]
+    assert capsys.readouterr().out.split() == parts
     with pytest.raises(SystemExit):
         cli.run(["--list", "nothing"])
     assert "nothing: no such part" in capsys.readouterr().err
