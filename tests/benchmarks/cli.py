@@ -70,7 +70,7 @@ def _measured(benchmark: Benchmark, setting: Setting, repeats: int, console: Con
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="such as ranking or dsgan/step-bf16; all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="such as ranking or dsgan/step-bf16")
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
     parser.add_argument("--size", choices=SIZES, default="paper", help="small: only to see it run")
     parser.add_argument("--repeats", type=_count, default=5, metavar="N", help="rounds, 5 by default")
