@@ -78,7 +78,7 @@ class DsganOptimizer(Frozen):
 class Dsgan(Frozen):
     """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half.
 
-    `precision` is that of the networks' products; weights, losses and the optimiser are float32 always.
+    `precision` is that of the networks' products and maps; weights, losses and the optimiser are float32.
     """
 
     backbone: Backbone = Backbone()
@@ -150,11 +150,10 @@ class Evaluation(Frozen):
 
     `modes` and `shots` are SYSU-MM01's; `draws` number the random galleries of SYSU-MM01 and LLCM.
     `flip` and `rerank` add figures of mirror-averaged descriptors and of re-ranked lists to the plain
-    ones. `precision` is that of the networks' products; descriptors and rankings are float32 always.
+    ones. `precision` is that of the networks' products and maps; descriptors and rankings are float32.
     """
 
     precision: Precision = "float32"
-
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("all", "indoor")
     shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = ("single", "multi")
     draws: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Field(min_length=1)] = tuple(
@@ -176,8 +175,8 @@ class Resources(Frozen):
     """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
 
     Without a number of `gpus`, one for each worker where the cluster has any as the run starts; give the
-    number where GPUs come later, by an autoscaler. Likewise `at_once`, how many training runs go side by
-    side: as many as the cluster has room for when they start.
+    number where GPUs come later, by an autoscaler. Likewise `at_once`, how many trials are trained side
+    by side: without it, as many as the cluster has room for as they start.
     """
 
     workers: Positive = 1

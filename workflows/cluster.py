@@ -75,8 +75,22 @@ def fit_resources(config: Config, console: Console) -> Config:
 
 
 def at_once(resources: Resources) -> int:
-    """How many training runs go side by side: as configured, or what the cluster holds now."""
-    return resources.at_once or max(1, _places(_nodes(), resources) // resources.workers)
+    """How many training runs the cluster holds side by side now, at least one."""
+    return max(1, _places(_nodes(), resources) // resources.workers)
+
+
+def side_by_side(resources: Resources, trials: int, console: Console) -> int:
+    """How many trials to train side by side; at most `trials`, at least one.
+
+    Where a number is configured, a shared cluster is given some time to bring the nodes for it; then it
+    is what came.
+    """
+    wanted = min(resources.at_once or trials, trials)
+    if resources.at_once and shared():
+        everything = resources.model_copy(update={"workers": wanted * resources.workers})
+        if missing := _wait_for_nodes(everything, console):
+            console.print(f"going on with the nodes there are: {missing}", soft_wrap=True)
+    return min(wanted, at_once(resources))
 
 
 def cpus_of_a_worker(wanted: int) -> int:

@@ -43,6 +43,7 @@ def synth(
     if isinstance(folder, RemotePath) and folder.exists():
         raise UserError(f"{folder} is not empty: name a new folder")
     draw_people(folder, layout, ids, images, seed, console)
+    console.print(f"{ids} people in the layout of {layout}: {folder}", soft_wrap=True)
 
 
 @data_app.command()
@@ -89,4 +90,3 @@ def draw_people(
             seed=seed,
             progress=lambda done, total: bars.update(bar, completed=done, total=total),
         )
-    console.print(f"{identities} people in the layout of {layout}: {out}", soft_wrap=True)

@@ -25,6 +25,7 @@ def run_demo(out: AnyPath, console: Console) -> dict[str, Any]:
     # A folder is there when it is whole; files may have been uploaded in part, unless a run came after.
     if not (data.exists() if isinstance(data, Path) else resume):
         draw_people(data, Dataset.regdb, IDENTITIES, IMAGES, seed=0, console=console)
+        console.print(f"{IDENTITIES} people in the layout of regdb: {data}", soft_wrap=True)
     with workflow(
         demo(),
         data,

@@ -27,14 +27,15 @@ from tsme.evaluation.protocols import Search
 from tsme.evaluation.trials import Row, describe_trial, refuse_foreign, score, to_row
 from tsme.models.bundle import Origin, load_model
 from tsme.remote import AnyPath
+from workflows.spells import Spell
 
 
 class Evaluated(NamedTuple):
-    """A trial's rows, and for how many seconds its tasks worked, all together."""
+    """A trial's rows, and when its tasks worked."""
 
     trial: int
     rows: list[Row]
-    worked: float
+    worked: list[Spell]
 
 
 def evaluate_trials(
@@ -76,9 +77,9 @@ def evaluate_trials(
             bars.advance(bar)
             left[trial] -= 1
             if not left[trial]:
-                seconds, refs = started[trial]
-                rows, ranking = zip(*ray.get(refs), strict=True)
-                yield Evaluated(trial, list(rows), ray.get(seconds) + sum(ranking))
+                describing, refs = started[trial]
+                rows, spells = zip(*ray.get(refs), strict=True)
+                yield Evaluated(trial, list(rows), [ray.get(describing), *spells])
 
 
 def _start(
@@ -90,7 +91,7 @@ def _start(
     resources: Resources,
     cross_trial: bool,
 ) -> tuple[Any, list[Any]]:
-    """References to what a trial's tasks will make: the seconds of describing; rows, with seconds."""
+    """References to what a trial's tasks will make: when it was described; rows, and when each was."""
     known = ray.put(pixels.dataset.read(number))
     flips = (False, True) if evaluation.flip else (False,)
     describe = ray.remote(
@@ -101,11 +102,11 @@ def _start(
         retry_exceptions=[JobFailed],
     )(_describe)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
-    described, seconds = describe.remote(
+    described, spell = describe.remote(
         weights, known, pixels, flips, evaluation.precision, resources, cross_trial
     )
     ranked = (False, True) if evaluation.rerank else (False,)
-    return seconds, [
+    return spell, [
         rank.remote(described, known, search, flip, reranked)
         for search, flip, reranked in product(wanted, flips, ranked)
     ]
@@ -131,8 +132,8 @@ def _describe(
     precision: Precision,
     resources: Resources,
     cross_trial: bool,
-) -> tuple[tuple[Origin, dict[bool, Descriptors]], float]:
-    began = time.perf_counter()
+) -> tuple[tuple[Origin, dict[bool, Descriptors]], Spell]:
+    began = time.time()
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
     with _file(weights) as file:
@@ -141,7 +142,7 @@ def _describe(
         refuse_foreign(model.origin, trial)
     images = pixels.split(trial.test)
     described = describe_trial(model, images, device, flips=flips, precision=precision)
-    return (model.origin, described), time.perf_counter() - began
+    return (model.origin, described), (began, time.time())
 
 
 def _rank(
@@ -150,9 +151,9 @@ def _rank(
     search: Search,
     flip: bool,
     reranked: bool,
-) -> tuple[Row, float]:
-    began = time.perf_counter()
+) -> tuple[Row, Spell]:
+    began = time.time()
     origin, descriptors = described
     metrics = score(descriptors[flip], trial.test, search, reranked=reranked)
     row = to_row(metrics, search, trial, origin, flip=flip, reranked=reranked)
-    return row, time.perf_counter() - began
+    return row, (began, time.time())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,8 @@ from workflows.cluster import cluster, fit_resources
 from workflows.disks import require_shared
 from workflows.environment import in_submitted_job
 from workflows.server import shown
+from workflows.spells import Spell, worked
 from workflows.tracking import Run
-
-
-@dataclass
-class Step:
-    """Seconds that a step's workers worked, all together, and how many of them could at once."""
-
-    worked: float = 0.0
-    lanes: int = 1
 
 
 @dataclass
@@ -55,12 +49,16 @@ class Workflow:
     samples: int
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
-        """Announce a step and note its duration in the run's timeline, which resuming continues."""
+    def step(self, name: str) -> Iterator[list[Spell]]:
+        """Announce a step and note its duration in the run's timeline, which resuming continues.
+
+        The block adds to the list when its workers worked.
+        """
         self.console.print(f"[bold]{name}[/bold]")
-        step, began = Step(), time.monotonic()
-        yield step
-        self.note(name, time.monotonic() - began, step.worked / step.lanes)
+        spells: list[Spell] = []
+        began = time.monotonic()
+        yield spells
+        self.note(name, time.monotonic() - began, worked(spells))
 
     def note(self, name: str, seconds: float, worked: float) -> None:
         """Add a line to the timeline."""
@@ -144,8 +142,8 @@ def workflow(
             noted = {"mlflow_run": run.run_id, "mlflow_uri": shown(uri)}
             write_json(out / "run.json", identity | noted)
             require_shared(_on_this_disk(out, uri))
-            console.print(f"data {pixels.fingerprint} in {data}", soft_wrap=True)
-            console.print(f"MLflow run {run.run_id} in {shown(uri)}", soft_wrap=True)
+            say = partial(console.print, soft_wrap=True)
+            say(f"data {pixels.fingerprint} in {data}\nMLflow run {run.run_id} in {shown(uri)}")
             flow = Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
             flow.note("start", time.monotonic() - BEGAN, 0.0)
             yield flow

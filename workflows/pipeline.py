@@ -23,14 +23,15 @@ from tsme.training.loop import Stage
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
 from workflows import registry
-from workflows.cluster import at_once
+from workflows.cluster import side_by_side
 from workflows.evaluate import evaluate_trials
-from workflows.flow import Step, Workflow
+from workflows.flow import Workflow
 from workflows.origin import git_revision
 from workflows.pretrain import pretrain_trunks
 from workflows.progress import Display
 from workflows.sample import SampleJob
 from workflows.server import shown
+from workflows.spells import Spell
 from workflows.tracking import Run
 from workflows.train import TrainJob, train_lane
 
@@ -76,8 +77,9 @@ def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPat
     `only_translators` ends after stage 1, whose result nothing is measured of.
     """
     wanted = {} if only_translators else flow.searches()
-    pretrain_trunks(flow)
-    weights = train_all(flow, flow.config, STAGES[:1] if only_translators else STAGES)
+    stages = STAGES[:1] if only_translators else STAGES
+    pretrain_trunks(flow, stages)
+    weights = train_all(flow, flow.config, stages)
     file = next(iter(weights.values()))
     if only_translators:
         return file, []
@@ -95,7 +97,7 @@ def choose(flow: Workflow) -> Choice:
     train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
     chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
-    pretrain_trunks(flow)
+    pretrain_trunks(flow, STAGES)
     if config.resources.workers > 1:
         flow.console.print(
             f"note: samples train with one worker; {config.resources.workers} workers make batches "
@@ -104,9 +106,9 @@ def choose(flow: Workflow) -> Choice:
     title = f"choose: {samples} of the sweep's samples on trial {number}, "
     title += f"measured on {len(held.identities)} held-out people"
     file = flow.out / "sweep.json"
-    with flow.step(title) as step:
+    with flow.step(title) as spells:
         if not file.exists():
-            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples, step)])
+            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples, spells)])
         tried = [Sample(**values) for values in read_json(file)]
     best = tried[0]
     if best.epoch == 0:
@@ -121,8 +123,7 @@ def choose(flow: Workflow) -> Choice:
     return Choice(chosen, tried, people)
 
 
-def _run_sweep(flow: Workflow, chain: Chain, samples: int, step: Step) -> list[Sample]:
-    step.lanes = min(samples, chain.config.sweep.concurrent or at_once(chain.config.resources))
+def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:
     with Display(flow.console, chain.config.resources) as display:
         tried = sweep(
             SampleJob(chain, flow.run, display.board),
@@ -132,7 +133,7 @@ def _run_sweep(flow: Workflow, chain: Chain, samples: int, step: Step) -> list[S
             storage=flow.out / "ray",
             name="sweep",
         )
-    step.worked = display.worked
+    spells += display.spells
     flow.run.close_running_children("FINISHED")  # samples stopped early could not
     if len(tried) < samples:
         flow.console.print(f"note: {samples - len(tried)} of {samples} samples failed; see their runs")
@@ -147,13 +148,13 @@ def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict
     chains = [flow.chain(config, number, stages) for number in flow.trials]
     left = sum(not chain.done for chain in chains)
     # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
-    count = min(at_once(config.resources), len(chains))
+    count = side_by_side(config.resources, len(chains), flow.console) if left else 1
     lanes = [chains[first::count] for first in range(count)]
-    with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time") as step:
+    with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time") as spells:
         if left:
             with Display(flow.console, config.resources) as display:
                 _side_by_side([partial(_train_lane, flow, display, lane) for lane in lanes])
-            step.worked, step.lanes = display.worked / config.resources.workers, count
+            spells += display.spells
     return {chain.trial: chain.product for chain in chains}
 
 
@@ -201,12 +202,11 @@ def evaluate_all(
     keys = {n: f"{path.stem}-{_measured_by(config, wanted[n])}" for n, path in weights.items()}
     files = {n: path.with_name(f"evaluation-{keys[n]}.json") for n, path in weights.items()}
     left = {n: path for n, path in weights.items() if not files[n].exists()}
-    with flow.step("evaluate") as step:
-        step.lanes = min(at_once(config.resources), max(1, len(left)))
+    with flow.step("evaluate") as spells:
         for n, rows, worked in evaluate_trials(
             left, flow.pixels, wanted, config.evaluation, config.resources, console=flow.console
         ):
-            step.worked += worked
+            spells += worked
             name = f"trial {n:02d} stage 3 evaluation"
             run = flow.run.child(name, f"evaluation {keys[n]}", {"trial": n})
             for row in rows:

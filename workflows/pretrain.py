@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import ray
@@ -10,37 +11,43 @@ import torch
 from ray.actor import ActorHandle
 from torch import Tensor
 
-from tsme.config import Resources
+from tsme.config import Backbone, Resources
 from tsme.errors import failure
 from tsme.remote import AnyPath
+from tsme.training.loop import Stage
 from tsme.training.pretrain import SEED, DrawnTrunk, pretrain, read_people
 from tsme.training.worker import Worker
+from workflows.cluster import cpus_of_a_worker
 from workflows.data import Dataset, draw_people
 from workflows.flow import Workflow
 from workflows.progress import Display
+from workflows.spells import Spell
 from workflows.tracking import Run
 from workflows.train import describe, log_epoch
 
 THREADS = 4  # more are of little use to so small a network
 
 
-def pretrain_trunks(flow: Workflow) -> None:
-    """Make the trunks that `weights=drawn` stands for, unless they are there.
+def pretrain_trunks(flow: Workflow, stages: Iterable[Stage]) -> None:
+    """Make the trunks that `weights=drawn` stands for in these stages, unless they are there.
 
     Raises JobFailed with the cause.
     """
     config = flow.config
-    backbones = {b for b in (config.dsgan.backbone, config.reid.backbone) if b.weights == "drawn"}
+    backbones: set[Backbone] = {getattr(config, stage).backbone for stage in stages}
+    backbones = {backbone for backbone in backbones if backbone.weights == "drawn"}
     for trunk in sorted((DrawnTrunk(b, config.image) for b in backbones), key=lambda trunk: trunk.key):
         file = trunk.file(flow.out / "stages")
         if file.is_file():
             continue
-        with flow.step(f"pretrain: a trunk on {trunk.recipe.people} drawn people of no data set") as step:
-            step.worked = _pretrain(flow, trunk, file)
+        with flow.step(
+            f"pretrain: a trunk on {trunk.recipe.people} drawn people of no data set"
+        ) as spells:
+            spells += _pretrain(flow, trunk, file)
 
 
-def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> float:
-    """Draw the people, train the trunk; the seconds this took the worker."""
+def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
+    """Draw the people, train the trunk; when the worker worked."""
     resources = flow.config.resources
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
@@ -48,17 +55,17 @@ def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> float:
         draw_people(data, Dataset.regdb, recipe.people, recipe.images, SEED, flow.console)
         pictures, people = read_people(data, trunk.image)
     run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
-    largest = max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
-    cpus = max(resources.cpus, min(THREADS, int(largest)))
+    # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
+    cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
     train = ray.remote(num_cpus=cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(_train)
-    with Display(flow.console) as display:
+    with Display(flow.console, resources) as display:
         task = train.remote(trunk, pictures, people, file, run, display.board, resources, cpus)
         try:
             ray.get(task)
         except ray.exceptions.RayError as error:
             raise failure(error, "pretraining a trunk") from None
     run.close()
-    return display.worked
+    return display.spells
 
 
 def _train(

@@ -14,10 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tsme.config import Resources
 from workflows.cluster import lacking
+from workflows.spells import Spell
 
 
 class Event(NamedTuple):
-    """An epoch finished: of what (trial or sample), which stage, a few words, and seconds of work."""
+    """An epoch finished: of what (trial or sample), which stage, a few words.
+
+    `worked` are the seconds of work behind it, which ended at the time `ended` (of time.time()).
+    """
 
     label: str
     stage: str
@@ -25,6 +29,7 @@ class Event(NamedTuple):
     epochs: int
     words: str
     worked: float
+    ended: float
 
 
 class Board:
@@ -52,7 +57,7 @@ class Display:
     def __init__(self, console: Console, resources: Resources | None = None) -> None:
         self.console, self.resources = console, resources
         self.missing: str | None = None
-        self.worked = 0.0  # seconds, of all workers together
+        self.spells: list[Spell] = []  # of work
         # On the driver's node: on another it would be lost with that one, and all news after that.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -101,7 +106,7 @@ class Display:
             if isinstance(event, str):
                 self._say(event)
                 continue
-            self.worked += event.worked
+            self.spells.append((event.ended - event.worked, event.ended))
             key = (event.label, event.stage)
             name = f"{event.label} {event.stage}"
             if key not in self.tasks:

@@ -7,6 +7,7 @@ trials: a lane. The pipeline runs as many lanes side by side as the cluster hold
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,17 @@ def _original(error: Exception) -> Exception:
 
 def _train_worker(parameters: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
+    with tempfile.TemporaryDirectory(prefix="tsme-checkpoints-") as folder:
+        _train_jobs(parameters, Path(folder))
+        _wait_for_checkpoints()  # which are sent from the folder
+
+
+def _wait_for_checkpoints() -> None:
+    """Until all that were reported are safe in storage."""
+    ray.train.get_all_reported_checkpoints(consistency_mode=ray.train.CheckpointConsistencyMode.COMMITTED)
+
+
+def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
     jobs: list[TrainJob] = parameters["jobs"]
     context = ray.train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
@@ -122,7 +134,7 @@ def _train_worker(parameters: dict[str, Any]) -> None:
         unfinished = dict(job.runs)
         try:
             for result in run_chain(job.chain, worker, mine):
-                _report(job, result, worker, parameters["board"])
+                _report(job, result, worker, parameters["board"], folder)
                 if worker.leads and result.epoch == result.epochs:
                     unfinished.pop(result.stage).close()
         except (UserError, Diverged) as error:
@@ -132,27 +144,26 @@ def _train_worker(parameters: dict[str, Any]) -> None:
                 run.close()
 
 
-def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle) -> None:
-    """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint.
+def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle, folder: Path) -> None:
+    """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint, written in `folder`.
 
     Ray Train sends checkpoints to storage while the next epoch trains, 850 MB of the published network
     and its momenta. An epoch is told of only once the one before is safe there, so a run killed at any
     moment repeats at most one of those it told of.
     """
     if worker.leads:
-        ray.train.get_all_reported_checkpoints(
-            consistency_mode=ray.train.CheckpointConsistencyMode.COMMITTED
-        )
+        _wait_for_checkpoints()
         log_epoch(job.runs[result.stage], result)
         board.post.remote(describe(job.label, result))
+    name = f"trial{job.chain.trial:02d}-{result.stage}-{result.epoch:04d}"
     checkpoint = None
     if worker.leads:
-        folder = Path(tempfile.mkdtemp(prefix="tsme-checkpoint-"))
-        checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder)
+        (folder / name).mkdir()
+        checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder / name)
     ray.train.report(
         result.losses,
         checkpoint=checkpoint,
-        checkpoint_dir_name=f"trial{job.chain.trial:02d}-{result.stage}-{result.epoch:04d}",
+        checkpoint_dir_name=name,
         checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
         delete_local_checkpoint_after_upload=True,
     )
@@ -187,4 +198,4 @@ def describe(label: str, result: EpochResult) -> Event:
     words = f"loss {result.losses['total']:.3f}"
     if "val_mAP" in result.metrics:
         words += f", validation mAP {100 * result.metrics['val_mAP']:.1f} %"
-    return Event(label, result.stage, result.epoch, result.epochs, words, result.worked)
+    return Event(label, result.stage, result.epoch, result.epochs, words, result.worked, time.time())

@@ -58,7 +58,6 @@ def test_a_worker_must_fit_one_node(nodes, tiny_config):
     assert fit(tiny_config, workers=3) == (Resources(workers=3, gpus=0), "")
     nodes([SMALL, {"CPU": 3.0}, {"CPU": 3.0}])
     assert cluster.at_once(Resources(cpus=2)) == 2
-    assert cluster.at_once(Resources(cpus=2, at_once=7)) == 7
     assert cluster.at_once(Resources(cpus=3, workers=2)) == 1
     assert cluster.cpus_of_a_worker(8) == 3
 

@@ -75,7 +75,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 def to_range(pixels: Tensor) -> Tensor:
     """uint8 pixels 0..255 to float32 in [-1, 1], what all networks take."""
-    return pixels.float().div_(127.5).sub_(1)
+    return pixels.to(torch.float32, copy=True).div_(127.5).sub_(1)
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ CHUNK = 64  # images at once
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """A block whose convolutions and products are of this precision; all else stays float32."""
+    """A block whose convolutions, products and the maps between them are of this precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 

@@ -82,15 +82,14 @@ class NetworkOutputs(NamedTuple):
 
 
 def rows(x: Tensor) -> Tensor:
-    """Average of each row of maps: (B, C, h, w) -> (B, h, C)."""
-    return x.permute(0, 2, 3, 1).mean(2)
+    """Average of each row of maps: (B, C, h, w) -> (B, h, C), in float32 at least."""
+    wide = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+    return x.permute(0, 2, 3, 1).mean(2, dtype=wide)
 
 
 def stripes(x: Tensor, count: int) -> Tensor:
     """Average of each of `count` horizontal stripes of averaged rows: (B, h, C) -> (count, B, C)."""
-    # As a product: the gradient of adaptive_avg_pool2d takes several times as long.
-    shares = F.adaptive_avg_pool1d(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), count)
-    return (shares.mT @ x).transpose(0, 1)
+    return F.adaptive_avg_pool1d(x.mT, count).permute(2, 0, 1)
 
 
 def fuse(real: Tensor, translated: Tensor) -> Tensor:

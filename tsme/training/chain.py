@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from tsme.config import Backbone, Config, override
 from tsme.data.images import grey
 from tsme.data.records import Modality, Split
 from tsme.data.store import PixelStore
+from tsme.errors import UserError
 from tsme.evaluation.trials import translate_split, validate
 from tsme.files import reading
 from tsme.models.backbone import weights_digest
@@ -81,16 +82,20 @@ class Chain:
         return weights_digest(backbone)
 
     @contextmanager
-    def initialised(self) -> Iterator[Config]:
-        """The configuration, with drawn trunks as files of this machine."""
-        with ExitStack() as stack:
-            files: dict[str, str] = {}
-            for stage in ("dsgan", "reid"):
-                backbone: Backbone = getattr(self.config, stage).backbone
-                if backbone.weights == "drawn":
-                    file = DrawnTrunk(backbone, self.config.image).file(self.products)
-                    files[f"{stage}.backbone.weights"] = str(stack.enter_context(reading(file)))
-            yield override(self.config, files)
+    def initialised(self, stage: Stage) -> Iterator[Config]:
+        """The configuration, with a stage's drawn trunk as a file of this machine.
+
+        Raises UserError if it is not there.
+        """
+        backbone: Backbone = getattr(self.config, stage).backbone
+        if backbone.weights != "drawn":
+            yield self.config
+            return
+        file = DrawnTrunk(backbone, self.config.image).file(self.products)
+        if not file.is_file():
+            raise UserError(f"{file}: no such trunk; tsme.training.pretrain.pretrain makes it")
+        with reading(file) as local:
+            yield override(self.config, {f"{stage}.backbone.weights": str(local)})
 
     @property
     def translators_file(self) -> AnyPath:
@@ -156,7 +161,7 @@ def _dsgan(
 ) -> Iterator[EpochResult]:
     # Some at a time: greying all at once would take tens of gigabytes of floats on SYSU-MM01.
     visible = torch.cat([grey(some) for some in images["visible"].split(256)])
-    with chain.initialised() as config:
+    with chain.initialised("dsgan") as config:
         task = DsganTask(config, visible, images["infrared"], worker)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     translators = task.translators_for_use()
@@ -175,7 +180,7 @@ def _reid(
     validation = None
     if chain.validation is not None and worker.leads:
         validation = _Validation(chain, chain.validation, translators, worker)
-    with chain.initialised() as config:
+    with chain.initialised("reid") as config:
         task = ReidTask(config, chain.train, Pixels(images, translations), worker, validation)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     if worker.leads and chain.validation is None:  # a validated model is measured, not kept

@@ -33,7 +33,7 @@ class DsganTask:
         settings = config.dsgan
         self.settings, self.worker = settings, worker
         self.epochs, self.seed = settings.epochs, config.seed
-        self.visible, self.infrared = worker.hold(visible), worker.hold(infrared)
+        self.visible, self.infrared = worker.hold(visible, infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
         self.translators = worker.wrap(Translators(settings))
         self.discriminators = worker.wrap(Discriminators(settings.discriminator_width))

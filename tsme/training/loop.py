@@ -105,7 +105,7 @@ def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:
     for name, value in means.items():
         if not torch.isfinite(torch.tensor(value)):
             raise Diverged(
-                f"{task.stage}: the loss {name} is {value} in epoch {epoch}; lower the learning rate "
-                f"({task.stage}.optimizer.lr)"
+                f"{task.stage}: the loss {name} is {value} in epoch {epoch}; lower the learning rate"
+                + (f" ({task.stage}.optimizer.lr)" if task.stage != "trunk" else "")
             )
     return means

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from tsme.config import Config
 from tsme.data.augment import Augmentation, exchange_channels, send, take, to_range
-from tsme.data.records import Modality, Split, class_labels
+from tsme.data.records import MODALITIES, Modality, Split, class_labels
 from tsme.data.sampler import IdentitySampler, Pair
 from tsme.losses import reid_losses
 from tsme.models.reid import TsmeNet
@@ -51,8 +51,10 @@ class ReidTask:
         self.settings, self.worker, self.validate = settings, worker, validate
         self.padding = config.image.padding
         self.epochs, self.seed = settings.epochs, config.seed
-        self.images = {modality: worker.hold(x) for modality, x in pixels.images.items()}
-        self.translations = {modality: worker.hold(x) for modality, x in pixels.translations.items()}
+        sources = pixels.images, pixels.translations
+        held = worker.hold(*(source[modality] for source in sources for modality in MODALITIES))
+        self.images = dict(zip(MODALITIES, held[:2], strict=True))
+        self.translations = dict(zip(MODALITIES, held[2:], strict=True))
         people = split.identities
         self.labels: dict[Modality, NDArray[Any]] = {
             "visible": class_labels(split.visible, people),

@@ -38,19 +38,23 @@ class Worker:
         return DistributedDataParallel(network)
 
     def autocast(self, precision: Precision) -> torch.autocast:
-        """A block whose convolutions and products are of this precision; all else stays float32."""
+        """A block whose convolutions, products and the maps between them are of this precision."""
         return autocast(self.device, precision)
 
-    def hold(self, images: Tensor) -> Tensor:
+    def hold(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Images (n, 3, H, W) uint8 where batches are best taken from: the device, if it has room.
 
-        They may take a quarter of its free memory; SYSU-MM01's training images at 288x144 and their
-        translations are 8.5 GB. Otherwise they stay, and every batch is sent.
+        Together they may take a quarter of its free memory; SYSU-MM01's training images at 288x144 and
+        their translations are 8.5 GB. Otherwise they stay, and every batch is sent.
         """
         if self.device.type != "cuda":
             return images
         free, _ = torch.cuda.mem_get_info(self.device)
-        return images.to(self.device) if images.nbytes <= free // 4 else images
+        # What earlier networks of this process left is kept by PyTorch, free for the next.
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        if sum(x.nbytes for x in images) > free // 4:
+            return images
+        return tuple(x.to(self.device) for x in images)
 
     def mean(self, values: Tensor) -> Tensor:
         """Average over all workers."""

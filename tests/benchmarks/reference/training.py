@@ -94,7 +94,6 @@ class ReidTraining:
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             nesterov=True,
-            foreach=False,
         )
 
     def step(
@@ -171,7 +170,6 @@ class DsganTraining:
                 network.parameters(),
                 lr=settings.lr,
                 betas=(settings.beta1, settings.beta2),
-                foreach=False,
             )
             for network in networks
         ]

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tsme.config import Config, override
 from tsme.data.records import MODALITIES, Modality, Split
-from tsme.losses import reid_losses
-from tsme.models.dsgan import Generator
+from tsme.losses import discriminator_loss, generator_losses, reid_losses
+from tsme.models.dsgan import Discriminators, Generator, Translators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.presets import regdb
@@ -113,15 +113,35 @@ def test_operations_of_a_test_image(recipe):
         image = torch.zeros(1, 3, 288, 144)
         stored = flops(folded(network).describe, image, image, "visible")
         online = stored + flops(folded(generator), image)
-    assert 20 < stored <= 20.6
-    assert 30 < online <= 38.9
+    assert stored == pytest.approx(20.53, abs=0.01)
+    assert online == pytest.approx(36.85, abs=0.01)
+
+
+def test_operations_of_a_pair_of_stage_one(recipe):
+    """Six translations, their judges, and the step of the discriminators."""
+    with torch.device("meta"):
+        networks, judges = Translators(recipe.dsgan), Discriminators(recipe.dsgan.discriminator_width)
+        image = torch.zeros(1, 3, 288, 144)
+
+        def step() -> None:
+            judges.requires_grad_(False)
+            made = networks(image, image)
+            scores = judges.visible(made.fake_visible), judges.infrared(made.fake_infrared)
+            generator_losses(made, image, image, *scores, recipe.dsgan.loss)["total"].backward()
+            judges.requires_grad_(True)
+            seen = judges(image, made.fake_visible.detach(), image, made.fake_infrared.detach())
+            discriminator_loss(seen).backward()
+
+        assert flops(step) == pytest.approx(338.1, abs=0.1)
 
 
 def test_bytes_of_a_trial(recipe):
     """The network's weights; a trial's file has the two translators beside them."""
     with torch.device("meta"):
-        network = TsmeNet(recipe.reid, IDENTITIES)
-    assert 400e6 < sum(value.nbytes for value in network.state_dict().values()) <= 430e6
+        networks = TsmeNet(recipe.reid, IDENTITIES), Translators(recipe.dsgan)
+    ours, theirs = (sum(x.nbytes for x in network.state_dict().values()) for network in networks)
+    assert 400e6 < ours <= 430e6
+    assert ours + theirs == pytest.approx(703e6, abs=1e6)
 
 
 def test_all_that_is_optimised_is_learnt(narrow_task):

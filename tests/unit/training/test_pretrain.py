@@ -70,8 +70,8 @@ def test_a_chain_begins_with_its_drawn_trunk(tiny: Config, make_split, make_pixe
     first = build_trunk(tiny.reid.backbone)
     save_file(first.state_dict(), file)
     chain = Chain(drawn, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path)
-    with chain.initialised() as config:
-        assert config.reid.backbone.weights == config.dsgan.backbone.weights == str(file)
+    with chain.initialised("reid") as config:
+        assert config.reid.backbone.weights == str(file)
         built = build_trunk(config.reid.backbone).state_dict()
     assert all(torch.equal(value, built[name]) for name, value in first.state_dict().items())
     blank = replace(chain, config=tiny)
