@@ -73,6 +73,30 @@ def test_gpus_are_taken_where_there_are_any(nodes, tiny_config):
         assert cluster.at_once(Resources(gpus=1 / parts)) == parts
 
 
+def beside(trials: int, **resources: float) -> tuple[int, str]:
+    """How many trials go side by side, and what was said meanwhile."""
+    said = StringIO()
+    count = cluster.side_by_side(Resources(**resources), trials, Console(file=said, width=200))
+    return count, said.getvalue()
+
+
+def test_trials_go_side_by_side_as_far_as_there_is_room(nodes):
+    nodes([BIG, BIG])
+    assert beside(10) == (8, "") and beside(3) == (3, "")
+    assert beside(10, at_once=2) == (2, "") and beside(10, gpus=1) == (2, "")
+    assert beside(10, at_once=5, gpus=1) == (2, "")  # nobody would bring more
+
+
+def test_nodes_for_trials_side_by_side_are_waited_for(nodes, on_a_cluster, monkeypatch):
+    nodes([BIG], [BIG, BIG], [BIG] * 3)
+    count, said = beside(10, at_once=3, gpus=1)
+    assert count == 3 and "takes 3 GPU" in said and "nodes are there" in said
+    monkeypatch.setattr(cluster, "PATIENCE", 0.1)
+    nodes([BIG, BIG])
+    count, said = beside(10, at_once=3, gpus=1)
+    assert count == 2 and "going on with the nodes there are" in said
+
+
 def test_a_cluster_may_grow(nodes, on_a_cluster, tiny_config):
     nodes([], [], [SMALL], [SMALL, BIG], [BIG, BIG])
     found, said = fit(tiny_config, workers=2, gpus=1)
