@@ -116,12 +116,7 @@ def workflow(
 
     Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
     """
-    if in_submitted_job():
-        _require_lasting(out)
-    here = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
-    tracking.check(tracking.tracking_uri(here))
-    if isinstance(out, RemotePath):
-        out.mkdir()  # or be told now that it cannot be written to
+    here = _check_places(out)
     data, out = data.resolve(), out.resolve()
     dataset = open_dataset(config.dataset, data)
     pixels = read_images(dataset, trials, config.image, console)
@@ -173,6 +168,17 @@ def read_images(dataset: Dataset, trials: list[int] | None, size: Image, console
         pixels = PixelStore(dataset, name, size.height, size.width)
         pixels.prepare(bar("reading images"))
     return pixels
+
+
+def _check_places(out: AnyPath) -> Path:
+    """Raise UserError if results or records cannot be kept; the folder of MLflow's own file, if any."""
+    if in_submitted_job():
+        _require_lasting(out)
+    here = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
+    tracking.check(tracking.tracking_uri(here))
+    if isinstance(out, RemotePath):
+        out.mkdir()  # or be told now that it cannot be written to
+    return here
 
 
 def _require_lasting(out: AnyPath) -> None:
