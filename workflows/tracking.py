@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests.exceptions import ChunkedEncodingError
 from torch import Tensor
 
 from tsme.config import Config
@@ -97,6 +98,19 @@ def once() -> Iterator[None]:
             raise
 
 
+def again(request: Callable[[], None]) -> None:
+    """Make a request that may be made twice, once more if its answer was cut off.
+
+    MLflow's client repeats by itself what got no answer at all, but not this.
+    """
+    try:
+        request()
+    except MlflowException as error:
+        if not isinstance(error.__context__, ChunkedEncodingError):
+            raise
+        request()
+
+
 @dataclass(frozen=True)
 class Run:
     """An MLflow run, by id: what a worker needs to log to it."""
@@ -123,20 +137,20 @@ class Run:
         """Parameters by name; values are written as text."""
         entities = [Param(name, str(value)) for name, value in params.items()]
         with connect(self.uri) as client:
-            client.log_batch(self.run_id, params=entities)
+            again(lambda: client.log_batch(self.run_id, params=entities))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Measurements at a step, in one call."""
         now = mlflow.utils.time.get_current_time_millis()
         entities = [Metric(name, value, now, step) for name, value in metrics.items()]
         with connect(self.uri) as client:
-            client.log_batch(self.run_id, metrics=entities)
+            again(lambda: client.log_batch(self.run_id, metrics=entities))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Tags by name."""
         entities = [RunTag(name, value) for name, value in tags.items()]
         with connect(self.uri) as client:
-            client.log_batch(self.run_id, tags=entities)
+            again(lambda: client.log_batch(self.run_id, tags=entities))
 
     def log_picture(self, picture: Tensor, file: str) -> None:
         """A picture (3, H, W) uint8, as an artifact such as "translations/epoch_003.png"."""
