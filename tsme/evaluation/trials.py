@@ -96,9 +96,10 @@ def describe_trial(
     precision: Precision = "float32",
 ) -> dict[bool, Descriptors]:
     """Descriptors of a trial's test images uint8 (n, 3, H, W), plain and mirror-averaged as asked for."""
-    translations = translate_split(model.translators, images, device, precision=precision)
+    ready = model.ready()
+    translations = translate_split(ready.translators, images, device, precision=precision)
     return {
-        flip: extract_all(model.network, images, translations, device, flip=flip, precision=precision)
+        flip: extract_all(ready.network, images, translations, device, flip=flip, precision=precision)
         for flip in flips
     }
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -122,8 +122,8 @@ class TrunkTask:
         self.padding, self.worker, self.epochs = trunk.image.padding, worker, recipe.epochs
         (self.pictures,), self.people = worker.hold(pictures), people
         torch.manual_seed(derive(SEED, "trunk weights"))
-        self.network = Classifier(trunk.backbone, int(people.max()) + 1)
-        self.network.to(worker.device).to(memory_format=torch.channels_last)
+        network = worker.wrap(Classifier(trunk.backbone, int(people.max()) + 1))
+        self.network = cast(Classifier, network)
         self.optimizer = SGD(
             self.network.parameters(),
             lr=recipe.lr,
