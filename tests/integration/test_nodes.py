@@ -200,7 +200,7 @@ def test_a_node_lost_in_training_changes_no_figure(
     job.said("trial 03 reid")
     nodes = ray_hosts.alive()
     training = [nodes[id] for id in ray_hosts.places(job, "RayTrainWorker")]
-    (struck,) = [host for host in training if host is not ray_hosts.head]
+    struck = next(host for host in training if host is not ray_hosts.head)  # the head may train nothing
     strike(struck)
     job.said("again from its last epoch")
     assert_same(job, undisturbed)
