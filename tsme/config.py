@@ -78,11 +78,13 @@ class DsganOptimizer(Frozen):
 class Dsgan(Frozen):
     """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half.
 
+    Without `skips` the decoder sees the encoder's last map alone (to measure what the others are worth).
     `precision` is that of the networks' products and maps; weights, losses and the optimiser are float32.
     """
 
     backbone: Backbone = Backbone()
     precision: Precision = "float32"
+    skips: bool = True
     discriminator_width: Positive = 128
     epochs: Positive = 60
     batch: Positive = 8
@@ -92,22 +94,33 @@ class Dsgan(Frozen):
 
 
 class ReidLoss(Frozen):
-    """Weights of the ten heads' losses by kind, and of the hetero-centre term within each."""
+    """Weights of the ten heads' losses by kind, and of the hetero-centre terms within each.
+
+    `centre_triplet` weighs the hetero-centre triplet loss and `label_smoothing` softens the identities
+    (neither is in the paper's recipe).
+    """
 
     hetero_centre: Weight = 0.5
     margin: Weight = 0.0
+    centre_triplet: Weight = 0.0
+    triplet_margin: Weight = 0.3
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fused: Weight = 1.0
     real: Weight = 1.0
     translated: Weight = 1.0
 
 
 class ReidOptimizer(Frozen):
-    """SGD with Nesterov momentum; the backbones learn at `backbone_factor` times `lr`."""
+    """SGD with Nesterov momentum; the backbones learn at `backbone_factor` times `lr`.
+
+    The rates rise linearly over the first `warmup` epochs (none in the paper's recipe).
+    """
 
     lr: Rate = 0.01
     backbone_factor: Weight = 0.1
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     weight_decay: Weight = 5e-4
+    warmup: Annotated[int, Field(ge=0)] = 0
     milestones: tuple[Positive, ...] = (20, 40, 60)
     decay: Rate = 0.1
 
@@ -115,20 +128,34 @@ class ReidOptimizer(Frozen):
 class Reid(Frozen):
     """Stage 2. A batch holds `identities` people with `images` images each in either modality.
 
-    `precision` as in stage 1. `channel_exchange` is the share of visible training images that lose
-    their colour (not in the paper's recipe).
+    Without `pwif` there are no translations: the real images alone, in two streams and six heads; without
+    `iai` there are no heads for real and translated images apart. `precision` as in stage 1.
+
+    Not in the paper's recipe: `channel_exchange`, the share of visible training images that lose their
+    colour; `erasing`, the share of training images that lose a rectangle; `pooling_power`, the p of
+    generalised-mean pooling (1 is the mean).
     """
 
     backbone: Backbone = Backbone()
+    pwif: bool = True
+    iai: bool = True
     precision: Precision = "float32"
     embedding: Positive = 512
+    pooling_power: Annotated[float, Field(ge=1, le=10)] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     epochs: Positive = 60
     identities: Annotated[int, Field(ge=2)] = 4
     images: Positive = 6
     channel_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss: ReidLoss = ReidLoss()
     optimizer: ReidOptimizer = ReidOptimizer()
+
+    @model_validator(mode="after")
+    def _all_images(self) -> Reid:
+        if self.iai and not self.pwif:
+            raise ValueError("without translations there are none to invoke: set reid.iai=false as well")
+        return self
 
 
 class Validation(Frozen):

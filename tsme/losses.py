@@ -39,39 +39,79 @@ def hetero_centre(
     return ((distances - margin).clamp_min(0) * share[:, 0]).sum(-1)
 
 
+def hetero_centre_triplet(
+    visible: Tensor,
+    infrared: Tensor,
+    visible_labels: Tensor,
+    infrared_labels: Tensor,
+    margin: float = 0.3,
+) -> Tensor:
+    """Hetero-centre triplet loss of every head (Liu, Tan, Zhou, IEEE TMM 2021): (S,), >= 0.
+
+    Mean over the identities and modalities of max(0, margin + |c - c'| - |c - n|): c the centre of one
+    identity in one modality, c' its centre in the other, n the nearest centre of anybody else in either.
+    Centres are means of L2-normalised embeddings (S, B, E), as for `hetero_centre`. Labels may stand in
+    any order; who is seen in one modality only is no anchor.
+    """
+    # As above, written for every image; an identity's centre is shared by its images.
+    labels = torch.cat([visible_labels, infrared_labels])  # (B,)
+    count = len(visible_labels)
+    own = (labels[:, None] == labels).to(visible.dtype)  # (B, B)
+    own[:count, count:] = own[count:, :count] = 0
+    both = F.normalize(torch.cat([visible, infrared], dim=1), dim=-1)
+    centres = own @ both / own.sum(1, keepdim=True)  # (S, B, E)
+    gaps = torch.cdist(centres, centres)  # (S, B, B)
+    same = labels[:, None] == labels
+    opposite = same & (own == 0)  # the same person's images in the other modality
+    positive = (gaps * opposite).sum(-1) / opposite.sum(-1).clamp_min(1)  # all of them have one centre
+    negative = gaps.masked_fill(same, torch.inf).amin(-1)
+    share = opposite.any(-1) / own.sum(1)  # an anchor's term is shared by its images
+    violated = (margin + positive - negative).clamp_min(0)  # (S, B)
+    return (violated * share).sum(-1) / share.sum()
+
+
 def reid_losses(
     outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLoss
 ) -> dict[str, Tensor]:
     """Terms of stage 2, unweighted, by kind of head, and their weighted sum `total`.
 
-    total = sum over kinds of w_kind * (identity + w_hc * hetero-centre), each summed over its heads.
+    total = sum over kinds of w_kind * (identity + w_hc * hetero-centre + w_tri * triplet), each summed
+    over its heads. The triplet term is there if it has a weight.
     """
     heads = [len(kind.logits) for kind in outputs]
-    identities, centres = _head_losses(outputs, visible_labels, infrared_labels, weights.margin)
+    losses = _head_losses(outputs, visible_labels, infrared_labels, weights)
+    factors = {"identity": 1.0, "centre": weights.hetero_centre, "triplet": weights.centre_triplet}
     terms: dict[str, Tensor] = {}
     weighted: list[Tensor] = []
-    for kind, identity, centre in zip(
-        outputs._fields, identities.split(heads), centres.split(heads), strict=True
-    ):
-        identity, centre = identity.sum(), centre.sum()
-        terms |= {f"{kind}_identity": identity, f"{kind}_centre": centre}
-        weighted.append(getattr(weights, kind) * identity.add(centre, alpha=weights.hetero_centre))
+    for name, values in losses.items():
+        for kind, count, part in zip(outputs._fields, heads, values.split(heads), strict=True):
+            if count:
+                terms[f"{kind}_{name}"] = term = part.sum()
+                weighted.append(getattr(weights, kind) * factors[name] * term)
     return terms | {"total": torch.stack(weighted).sum()}
 
 
 def _head_losses(
-    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, margin: float
-) -> tuple[Tensor, Tensor]:
-    """Identity and hetero-centre terms (S,) of the heads of all kinds, in float32 at least."""
+    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLoss
+) -> dict[str, Tensor]:
+    """Terms (S,) of the heads of all kinds by name, in float32 at least."""
     embeddings, logits = (
         full(torch.stack([x for heads in part for x in heads])) for part in zip(*outputs, strict=True)
     )  # (S, B, E), (S, B, K)
     labels = torch.cat([visible_labels, infrared_labels])
     everywhere = labels.repeat(len(logits))  # (S B,)
-    identity = F.cross_entropy(logits.flatten(0, 1), everywhere, reduction="none")  # (S B,)
+    identity = F.cross_entropy(
+        logits.flatten(0, 1), everywhere, reduction="none", label_smoothing=weights.label_smoothing
+    )  # (S B,)
     visible, infrared = embeddings.split([len(visible_labels), len(infrared_labels)], dim=1)
-    centre = hetero_centre(visible, infrared, visible_labels, infrared_labels, margin)
-    return identity.view(len(logits), -1).mean(1), centre
+    both = visible, infrared, visible_labels, infrared_labels
+    losses = {
+        "identity": identity.view(len(logits), -1).mean(1),
+        "centre": hetero_centre(*both, weights.margin),
+    }
+    if weights.centre_triplet:
+        losses["triplet"] = hetero_centre_triplet(*both, weights.triplet_margin)
+    return losses
 
 
 def generator_losses(

@@ -15,6 +15,7 @@ from tsme.config import (
     ReidOptimizer,
     Sweep,
     Validation,
+    override,
 )
 from tsme.errors import UserError
 
@@ -75,12 +76,53 @@ def demo() -> Config:
     )
 
 
+def strong(config: Config) -> Config:
+    """A configuration with what later work found to help, each an option of its own.
+
+    Channel augmentation (Ye et al., ICCV 2021), random erasing (Zhong et al., AAAI 2020), GeM pooling
+    (Radenovic et al., TPAMI 2019), hetero-centre triplets (Liu et al., TMM 2021), label smoothing
+    (Szegedy et al., CVPR 2016) and a linear warm-up over a sixth of the epochs (10 of 60). Figures of
+    mirror-averaged features and re-ranked lists stand beside the plain ones.
+    """
+    return override(
+        config,
+        {
+            "reid.channel_exchange": 0.5,
+            "reid.erasing": 0.5,
+            "reid.pooling_power": 3.0,
+            "reid.loss.centre_triplet": 1.0,
+            "reid.loss.label_smoothing": 0.1,
+            "reid.optimizer.warmup": config.reid.epochs // 6,
+            "evaluation.flip": True,
+            "evaluation.rerank": True,
+        },
+    )
+
+
+def regdb_strong() -> Config:
+    """`regdb` with the stronger recipe."""
+    return strong(regdb())
+
+
+def sysu_strong() -> Config:
+    """`sysu` with the stronger recipe."""
+    return strong(sysu())
+
+
+def llcm_strong() -> Config:
+    """`llcm` with the stronger recipe."""
+    return strong(llcm())
+
+
 PRESETS: dict[str, Callable[[], Config]] = {
     "demo": demo,
     "regdb": regdb,
     "sysu": sysu,
     "llcm": llcm,
     "csv": csv,
+    "regdb_strong": regdb_strong,
+    "sysu_strong": sysu_strong,
+    "llcm_strong": llcm_strong,
 }
 
 

@@ -67,7 +67,9 @@ class Describer:
         size = model.origin.config.image
         resized = [pixels(Image.fromarray(image), size.height, size.width) for image in model_input]
         images = torch.from_numpy(np.stack(resized))
-        translations = translate(model.translators, images, modality, device)
+        translations = None
+        if model.translators is not None:
+            translations = translate(model.translators, images, modality, device)
         return extract(model.network, images, translations, modality, device).numpy()
 
 

@@ -17,7 +17,7 @@ def search_space(config: Config) -> Space:
     Learning rates and w_hc range over a factor of three either side of the preset's value (their
     effect is multiplicative), the heads' weights over [0.25, 2] as published values are all 1.
     λ_cyc and λ_id come from a few values each, so that samples that agree on them share one stage 1.
-    What is set to 0 is left out of the method, and out of the search.
+    What is left out of the method, or set to 0, is left out of the search.
     """
     reid, dsgan = config.reid, config.dsgan
     space = {
@@ -30,7 +30,13 @@ def search_space(config: Config) -> Space:
         "dsgan.loss.cycle": ray.tune.choice(_multiples(dsgan.loss.cycle)),
         "dsgan.loss.identity": ray.tune.choice(_multiples(dsgan.loss.identity)),
     }
-    return {key: space[key] for key, value in configured(config, space).items() if value > 0}
+    used = {
+        key: value > 0
+        and (reid.iai or key not in ("reid.loss.real", "reid.loss.translated"))
+        and (reid.pwif or not key.startswith("dsgan."))
+        for key, value in configured(config, space).items()
+    }
+    return {key: space[key] for key in space if used[key]}
 
 
 def configured(config: Config, space: Space) -> dict[str, float]:

@@ -144,8 +144,9 @@ def train(
         resume=resume,
         console=console,
     ) as flow:
-        first = flow.chain(flow.config, trial).translators_file
-        if stage is StageName.reid and not first.is_file():
+        chain = flow.chain(flow.config, trial)
+        there = "dsgan" not in chain.stages or chain.translators_file.is_file()
+        if stage is StageName.reid and not there:
             raise UserError(
                 f"--stage reid: {flow.out} holds no translators yet; run --stage dsgan --resume before"
             )

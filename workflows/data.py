@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from tsme.data.synth.difficulty import Level
 from tsme.errors import UserError
 from tsme.remote import AnyPath, RemotePath, any_path
 
@@ -25,6 +26,14 @@ class Dataset(StrEnum):
     csv = "csv"
 
 
+class Difficulty(StrEnum):
+    """How much pictures of one person differ: stance, side seen, what stands in front."""
+
+    easy = "easy"
+    normal = "normal"
+    hard = "hard"
+
+
 @data_app.command()
 def synth(
     out: Annotated[str, typer.Argument(metavar="DIR|URI", help="Folder to create.")],
@@ -37,12 +46,24 @@ def synth(
         ),
     ] = 10,
     seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
+    difficulty: Annotated[
+        Difficulty, typer.Option(help="How much pictures of one person differ.")
+    ] = Difficulty.normal,
+    truth: Annotated[
+        bool,
+        typer.Option("--truth", help="Also, in Truth/, what the other sensor would have seen (regdb)."),
+    ] = False,
 ) -> None:
-    """Generate a data set of drawn people, in the layout of a real one."""
+    """Generate a data set of drawn people, in the layout of a real one.
+
+    Identity is in the geometry, seen by all sensors: build, garments' cut, patterns, things carried.
+    Colours (visible) and temperatures or reflectances (infrared) are each person's own as well, but
+    drawn independently, so they find nobody across modalities.
+    """
     folder = any_path(out)
     if isinstance(folder, RemotePath) and folder.exists():
         raise UserError(f"{folder} is not empty: name a new folder")
-    draw_people(folder, layout, ids, images, seed, console)
+    draw_people(folder, layout, ids, images, seed, console, difficulty.value, truth)
     console.print(f"{ids} people in the layout of {layout}: {folder}", soft_wrap=True)
 
 
@@ -74,7 +95,14 @@ def check(
 
 
 def draw_people(
-    out: AnyPath, layout: Dataset, identities: int, images: int, seed: int, console: Console
+    out: AnyPath,
+    layout: Dataset,
+    identities: int,
+    images: int,
+    seed: int,
+    console: Console,
+    difficulty: Level = "normal",
+    truth: bool = False,
 ) -> None:
     """Generate a data set, with a progress bar."""
     from tsme.data.synth import generate
@@ -88,5 +116,7 @@ def draw_people(
             identities=identities,
             images=images,
             seed=seed,
+            difficulty=difficulty,
+            truth=truth,
             progress=lambda done, total: bars.update(bar, completed=done, total=total),
         )

@@ -24,8 +24,7 @@ from tsme.errors import UserError
 from tsme.evaluation.protocols import Search, searches
 from tsme.files import read_json, write_json
 from tsme.remote import AnyPath, RemotePath
-from tsme.training.chain import STAGES, Chain
-from tsme.training.loop import Stage
+from tsme.training.chain import Chain
 from workflows import BEGAN, tracking
 from workflows.cluster import cluster, fit_resources
 from workflows.disks import require_shared
@@ -85,7 +84,7 @@ class Workflow:
         dataset, asked = self.pixels.dataset, self.config.evaluation
         return {number: searches(dataset, trial, asked) for number, trial in self.trials.items()}
 
-    def chain(self, config: Config, trial: int, stages: tuple[Stage, ...] = STAGES) -> Chain:
+    def chain(self, config: Config, trial: int, *, only_translators: bool = False) -> Chain:
         """Training of a trial on all of its training people."""
         return Chain(
             config=config,
@@ -94,7 +93,7 @@ class Workflow:
             validation=None,
             pixels=self.pixels,
             products=self.out / "stages",
-            stages=stages,
+            only_translators=only_translators,
         )
 
 

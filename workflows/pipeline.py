@@ -18,7 +18,7 @@ from tsme.files import read_json, reading, write_json
 from tsme.models.reid import FUSED_STRIPES
 from tsme.remote import AnyPath
 from tsme.report.tables import trial_lines
-from tsme.training.chain import STAGES, Chain
+from tsme.training.chain import Chain
 from tsme.training.loop import Stage
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
@@ -54,7 +54,7 @@ def run_workflow(flow: Workflow) -> dict[str, Any]:
     """Everything, from the sweep to the promoted version; returns what results.json holds."""
     wanted = flow.searches()  # before anything is spent on what cannot be measured
     choice = choose(flow)
-    weights = train_all(flow, choice.config, STAGES)
+    weights = train_all(flow, choice.config)
     name = f"tsme-{flow.config.dataset}"
     candidate = registry.Candidate(choice.score, choice.validation_set, flow.pixels.fingerprint)
     with flow.step("register"):
@@ -77,9 +77,8 @@ def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPat
     `only_translators` ends after stage 1, whose result nothing is measured of.
     """
     wanted = {} if only_translators else flow.searches()
-    stages = STAGES[:1] if only_translators else STAGES
-    pretrain_trunks(flow, stages)
-    weights = train_all(flow, flow.config, stages)
+    pretrain_trunks(flow, flow.config, only_translators=only_translators)
+    weights = train_all(flow, flow.config, only_translators=only_translators)
     file = next(iter(weights.values()))
     if only_translators:
         return file, []
@@ -97,7 +96,7 @@ def choose(flow: Workflow) -> Choice:
     train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
     chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
-    pretrain_trunks(flow, STAGES)
+    pretrain_trunks(flow, config)
     if config.resources.workers > 1:
         flow.console.print(
             f"note: samples train with one worker; {config.resources.workers} workers make batches "
@@ -140,12 +139,12 @@ def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) 
     return tried
 
 
-def train_all(flow: Workflow, config: Config, stages: tuple[Stage, ...]) -> dict[int, AnyPath]:
+def train_all(flow: Workflow, config: Config, *, only_translators: bool = False) -> dict[int, AnyPath]:
     """Train every trial on all of its training people, as many side by side as the cluster holds.
 
     Returns the file of the last stage, by trial.
     """
-    chains = [flow.chain(config, number, stages) for number in flow.trials]
+    chains = [flow.chain(config, n, only_translators=only_translators) for n in flow.trials]
     left = sum(not chain.done for chain in chains)
     # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
     count = side_by_side(config.resources, len(chains), flow.console) if left else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import ray
@@ -11,10 +10,9 @@ import torch
 from ray.actor import ActorHandle
 from torch import Tensor
 
-from tsme.config import Backbone, Resources
+from tsme.config import Backbone, Config, Resources
 from tsme.errors import failure
 from tsme.remote import AnyPath
-from tsme.training.loop import Stage
 from tsme.training.pretrain import SEED, DrawnTrunk, pretrain, read_people
 from tsme.training.worker import Worker
 from workflows.cluster import cpus_of_a_worker
@@ -28,13 +26,13 @@ from workflows.train import describe, log_epoch
 THREADS = 4  # more are of little use to so small a network
 
 
-def pretrain_trunks(flow: Workflow, stages: Iterable[Stage]) -> None:
-    """Make the trunks that `weights=drawn` stands for in these stages, unless they are there.
+def pretrain_trunks(flow: Workflow, config: Config, *, only_translators: bool = False) -> None:
+    """Make the trunks that `weights=drawn` stands for in a configuration, unless they are there.
 
     Raises JobFailed with the cause.
     """
-    config = flow.config
-    backbones: set[Backbone] = {getattr(config, stage).backbone for stage in stages}
+    chain = flow.chain(config, next(iter(flow.trials)), only_translators=only_translators)
+    backbones: set[Backbone] = {getattr(config, stage).backbone for stage in chain.stages}
     backbones = {backbone for backbone in backbones if backbone.weights == "drawn"}
     for trunk in sorted((DrawnTrunk(b, config.image) for b in backbones), key=lambda trunk: trunk.key):
         file = trunk.file(flow.out / "stages")

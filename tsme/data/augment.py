@@ -12,6 +12,9 @@ from torch import Tensor
 
 from tsme.data.images import grey
 
+MEAN_PIXEL = (124, 116, 104)  # of ImageNet
+TRIES = 16  # rectangles drawn for each image, of which the first that fits is taken
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -59,6 +62,33 @@ def exchange_channels(images: Tensor, probability: float, generator: torch.Gener
     planes = torch.cat([images, grey(images)[:, :1]], dim=1)  # (n, 4, h, w)
     chosen = planes[torch.arange(len(images), device=images.device), channel].unsqueeze(1)  # (n, 1, h, w)
     return torch.where(replaced[:, None, None, None], chosen, images)
+
+
+def draw_erased(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Rectangles to erase of images (n, 3, h, w), each with `probability`: (n, 1, h, w) bool.
+
+    Of 2 to 40 % of the area and 0.3 to 3.33 times as high as wide, anywhere. Zhong et al., AAAI 2020.
+    """
+    n, _, h, w = images.shape
+    area, ratio = torch.rand(2, n, TRIES, generator=generator)
+    area, ratio = (0.02 + 0.38 * area) * h * w, 0.3 + (1 / 0.3 - 0.3) * ratio
+    high, wide = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # (n, TRIES)
+    fits = (high < h) & (wide < w)
+    first = fits.int().argmax(1, keepdim=True)
+    high, wide = high.gather(1, first), wide.gather(1, first)  # (n, 1)
+    where, chosen = torch.rand(2, n, 1, generator=generator), torch.rand(n, 1, generator=generator)
+    top, left = ((h - high + 1) * where[0]).floor(), ((w - wide + 1) * where[1]).floor()
+    y, x = torch.arange(h), torch.arange(w)
+    down, across = (y >= top) & (y < top + high), (x >= left) & (x < left + wide)  # (n, h), (n, w)
+    erased = fits.any(1, keepdim=True) & (chosen < probability)
+    mask = down[:, :, None] & across[:, None, :] & erased[:, :, None]
+    return send(mask.unsqueeze(1), images.device)
+
+
+def erase(images: Tensor, erased: Tensor) -> Tensor:
+    """Images (n, 3, h, w) uint8 with ImageNet's mean colour where `erased` (n, 1, h, w) says."""
+    mean = torch.tensor(MEAN_PIXEL, dtype=images.dtype, device=images.device)
+    return torch.where(erased, mean[:, None, None], images)
 
 
 def take(images: Tensor, rows: NDArray[np.int64]) -> Tensor:

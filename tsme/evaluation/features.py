@@ -23,35 +23,39 @@ Descriptors = dict[Modality, NDArray[np.float32]]
 def extract(
     network: TsmeNet,
     images: Tensor,
-    translations: Tensor,
+    translations: Tensor | None,
     modality: Modality,
     device: torch.device,
     *,
     flip: bool = False,
     precision: Precision = "float32",
 ) -> Tensor:
-    """Descriptors (n, d) float32 on the CPU of uint8 images (n, 3, H, W) and their translations.
+    """Descriptors (n, d) float32 on the CPU of uint8 images (n, 3, H, W) and their translations, if any.
 
     As in evaluation mode, whatever mode the network is in; no augmentation. With `flip`, each stripe's
     embedding is the mean of the image's and its mirror image's, of length 1 again.
     """
     ready = folded(network)
-    chunks = []
-    for image, translation in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):
-        real, translated = to_range(send(image, device)), to_range(send(translation, device))
+
+    def describe(image: Tensor, translation: Tensor | None = None) -> Tensor:
+        return ready.describe(image, translation, modality)
+
+    sources = [x.split(CHUNK) for x in (images, translations) if x is not None]
+    described = []
+    for chunks in zip(*sources, strict=True):
+        both = [to_range(send(chunk, device)) for chunk in chunks]
         with autocast(device, precision):
-            described = ready.describe(real, translated, modality)
+            features = describe(*both)
             if flip:
-                mirrored = ready.describe(real.flip(-1), translated.flip(-1), modality)
-                described = _mean(described, mirrored)
-        chunks.append(described)
-    return torch.cat(chunks).cpu()
+                features = _mean(features, describe(*(x.flip(-1) for x in both)))
+        described.append(features)
+    return torch.cat(described).cpu()
 
 
 def extract_all(
     network: TsmeNet,
     images: Mapping[Modality, Tensor],
-    translations: Mapping[Modality, Tensor],
+    translations: Mapping[Modality, Tensor] | None,
     device: torch.device,
     *,
     flip: bool = False,
@@ -61,7 +65,8 @@ def extract_all(
     ready = folded(network)
 
     def descriptors(m: Modality) -> Tensor:
-        return extract(ready, images[m], translations[m], m, device, flip=flip, precision=precision)
+        translated = None if translations is None else translations[m]
+        return extract(ready, images[m], translated, m, device, flip=flip, precision=precision)
 
     return {modality: descriptors(modality).numpy() for modality in MODALITIES}
 

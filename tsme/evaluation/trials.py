@@ -97,7 +97,9 @@ def describe_trial(
 ) -> dict[bool, Descriptors]:
     """Descriptors of a trial's test images uint8 (n, 3, H, W), plain and mirror-averaged as asked for."""
     ready = model.ready()
-    translations = translate_split(ready.translators, images, device, precision=precision)
+    translations = None
+    if ready.translators is not None:
+        translations = translate_split(ready.translators, images, device, precision=precision)
     return {
         flip: extract_all(ready.network, images, translations, device, flip=flip, precision=precision)
         for flip in flips
@@ -154,7 +156,7 @@ def to_row(
 def validate(
     network: TsmeNet,
     images: Mapping[Modality, Tensor],
-    translations: Mapping[Modality, Tensor],
+    translations: Mapping[Modality, Tensor] | None,
     split: Split,
     dataset: DatasetName,
     device: torch.device,

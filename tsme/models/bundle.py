@@ -42,20 +42,23 @@ class Origin(BaseModel):
 
 @dataclass(frozen=True)
 class TrialModel:
-    """A trained network, its frozen translators, and where they come from."""
+    """A trained network, its frozen translators if it uses any, and where they come from."""
 
     origin: Origin
     network: TsmeNet
-    translators: Translators
+    translators: Translators | None
 
     def ready(self) -> TrialModel:
         """For many calls: batch norms folded once, not at every call."""
-        return replace(self, network=folded(self.network), translators=folded(self.translators))
+        translators = None if self.translators is None else folded(self.translators)
+        return replace(self, network=folded(self.network), translators=translators)
 
 
 def save_model(path: AnyPath, model: TrialModel) -> None:
     """Write the file, whole or not at all."""
-    tensors = _named(model.network, "network") | _named(model.translators, "translators")
+    tensors = _named(model.network, "network")
+    if model.translators is not None:
+        tensors |= _named(model.translators, "translators")
     header = {"format": FORMAT, "origin": model.origin.model_dump_json()}
     with replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
@@ -65,9 +68,12 @@ def load_model(path: AnyPath, device: torch.device) -> TrialModel:
     """Read the file strictly. Raises UserError if it is missing, of another kind, or damaged."""
     with _opened(path) as file:
         origin, tensors = _origin(path, file), _tensors(file)
-    network = TsmeNet(_untrained(origin.config).reid, len(origin.train_identities))
-    translators = Translators(_untrained(origin.config).dsgan)
+    config = _untrained(origin.config)
+    network = TsmeNet(config.reid, len(origin.train_identities))
+    translators = Translators(config.dsgan) if config.reid.pwif else None
     for name, module in (("network", network), ("translators", translators)):
+        if module is None:
+            continue
         try:
             module.load_state_dict(_under(tensors, name))
         except RuntimeError as error:

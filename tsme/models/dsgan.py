@@ -28,6 +28,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: Dsgan) -> None:
         super().__init__()
+        self.skips = config.skips
         self.normalise = Normalise()
         self.encoder = build_trunk(config.backbone)
         stem, one, two, three, four = self.encoder.channels
@@ -43,11 +44,15 @@ class Generator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) of one modality -> the same shape and range in the other."""
         stem, one, two, three, four = self.encoder(self.normalise(image))
-        x = self.decode4(four) + three  # stride 16
-        x = self.up3(self.decode3(x)) + two  # stride 8
-        x = self.up2(self.decode2(x)) + one  # stride 4
-        x = self.up1(self.decode1(x)) + stem  # stride 2
+        x = self._add(self.decode4(four), three)  # stride 16
+        x = self._add(self.up3(self.decode3(x)), two)  # stride 8
+        x = self._add(self.up2(self.decode2(x)), one)  # stride 4
+        x = self._add(self.up1(self.decode1(x)), stem)  # stride 2
         return self.to_image(x).tanh()
+
+    def _add(self, decoded: Tensor, encoded: Tensor) -> Tensor:
+        """A skip: the encoder's map of the same resolution, added."""
+        return decoded + encoded if self.skips else decoded
 
 
 def _decoder_stage(inputs: int, outputs: int) -> nn.Sequential:

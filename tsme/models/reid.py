@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tsme.config import Reid
-from tsme.data.records import Modality
+from tsme.data.records import MODALITIES, Modality
 from tsme.models.backbone import Normalise, Trunk, build_trunk
 
 FUSED_STRIPES = 6
 SINGLE_STRIPES = 2
+LEAST = 1e-6  # of what a root is taken of
 
 
 def gate(x: Tensor) -> Tensor:
@@ -101,21 +102,26 @@ def fuse(real: Tensor, translated: Tensor) -> Tensor:
 
 
 class TsmeNet(nn.Module):
-    """Four unshared streams and ten heads, each head shared by both modalities."""
+    """Four unshared streams and ten heads, each head shared by both modalities.
+
+    Without PwIF there are the two streams of real images, without IAI the six fused heads. Pooling is
+    (mean of x^p)^(1/p) (GeM; Radenovic et al., TPAMI 2019); with p = 1 it is the mean, as published.
+    """
 
     def __init__(self, config: Reid, identities: int) -> None:
         super().__init__()
+        self.power = config.pooling_power
         # All four start from the same weights, as they do from ImageNet's: what the streams of the
         # two modalities share at the start is what the shared heads can align.
         first = build_trunk(config.backbone)
-        trunks = [Trunk(config.backbone.architecture, config.backbone.width) for _ in range(4)]
-        for trunk in trunks:
+
+        def stream() -> Stream:
+            trunk = Trunk(config.backbone.architecture, config.backbone.width)
             trunk.load_state_dict(first.state_dict())
+            return Stream(trunk)
+
         self.streams = nn.ModuleDict(
-            {
-                "visible": nn.ModuleList(Stream(trunk) for trunk in trunks[:2]),
-                "infrared": nn.ModuleList(Stream(trunk) for trunk in trunks[2:]),
-            }
+            {m: nn.ModuleList(stream() for _ in range(1 + config.pwif)) for m in MODALITIES}
         )
 
         def heads(count: int) -> nn.ModuleList:
@@ -123,48 +129,78 @@ class TsmeNet(nn.Module):
             return nn.ModuleList(Head(*shape) for _ in range(count))
 
         self.fused_heads = heads(FUSED_STRIPES)
-        self.real_heads = heads(SINGLE_STRIPES)
-        self.translated_heads = heads(SINGLE_STRIPES)
+        self.real_heads = heads(SINGLE_STRIPES * config.iai)
+        self.translated_heads = heads(SINGLE_STRIPES * config.iai)
 
-    def maps(self, image: Tensor, translation: Tensor, modality: Modality) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) of an image and of its translation, each from its own stream."""
-        real, translated = cast(nn.ModuleList, self.streams[modality])
-        return real(image), translated(translation)
+    def maps(
+        self, image: Tensor, translation: Tensor | None, modality: Modality
+    ) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) of an image and of its translation, each from its own stream.
+
+        Without translations an image's map stands for both: fused with itself it stays as it is.
+        """
+        real, *translated = cast(nn.ModuleList, self.streams[modality])
+        x = real(image)
+        return x, translated[0](translation) if translated else x
+
+    def seen(
+        self, image: Tensor, translation: Tensor | None, modality: Modality
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Averaged rows (B, h, C) of what each kind of head looks at, the maps to the power p."""
+        real, translated = self.maps(image, translation, modality)
+        if self.power == 1:  # the mean's rows are the mean of the rows, which are fewer
+            real, translated = rows(real), rows(translated)
+            return fuse(real, translated), real, translated
+        fused, real, translated = (
+            rows(full(x).clamp_min(LEAST).pow(self.power))
+            for x in (fuse(real, translated), real, translated)
+        )
+        return fused, real, translated
+
+    def pool(self, seen: Tensor, count: int) -> Tensor:
+        """Each of `count` stripes pooled, of averaged rows: (B, h, C) -> (count, B, C)."""
+        pieces = stripes(seen, count)
+        return pieces if self.power == 1 else pieces.pow(1 / self.power)
 
     def forward(
         self,
         visible: Tensor,
-        visible_translated: Tensor,
+        visible_translated: Tensor | None,
         infrared: Tensor,
-        infrared_translated: Tensor,
+        infrared_translated: Tensor | None,
     ) -> NetworkOutputs:
         """Outputs of all heads for a training batch of both modalities."""
-        visible_maps = self.maps(visible, visible_translated, "visible")
-        infrared_maps = self.maps(infrared, infrared_translated, "infrared")
-        real, translated = (
-            torch.cat([rows(x) for x in both]) for both in zip(visible_maps, infrared_maps, strict=True)
+        fused, real, translated = map(
+            torch.cat,
+            zip(
+                self.seen(visible, visible_translated, "visible"),
+                self.seen(infrared, infrared_translated, "infrared"),
+                strict=True,
+            ),
         )
         return NetworkOutputs(
-            _apply(self.fused_heads, fuse(real, translated)),
-            _apply(self.real_heads, real),
-            _apply(self.translated_heads, translated),
+            self._outputs(self.fused_heads, fused),
+            self._outputs(self.real_heads, real),
+            self._outputs(self.translated_heads, translated),
         )
 
-    def describe(self, image: Tensor, translation: Tensor, modality: Modality) -> Tensor:
+    def describe(self, image: Tensor, translation: Tensor | None, modality: Modality) -> Tensor:
         """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side."""
-        real, translated = map(rows, self.maps(image, translation, modality))
-        pieces = stripes(fuse(real, translated), FUSED_STRIPES)
+        fused, _, _ = self.seen(image, translation, modality)
         heads = cast(Iterable[Head], self.fused_heads)
+        pieces = self.pool(fused, FUSED_STRIPES)
         embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
         return torch.cat([F.normalize(full(e)) for e in embeddings], dim=1)
+
+    def _outputs(self, heads: nn.ModuleList, seen: Tensor) -> HeadOutputs:
+        """The heads' outputs for averaged rows (B, h, C)."""
+        if not heads:
+            return HeadOutputs((), ())
+        pieces = self.pool(seen, len(heads))
+        pairs = [head(stripe) for head, stripe in zip(heads, pieces, strict=True)]
+        return HeadOutputs(*zip(*pairs, strict=True))
 
 
 def full(x: Tensor) -> Tensor:
     """In float32, where it is bfloat16: what is summed or compared is not left to eight bits."""
     return x.float() if x.dtype == torch.bfloat16 else x
-
-
-def _apply(heads: nn.ModuleList, x: Tensor) -> HeadOutputs:
-    """The heads' outputs for averaged rows (B, h, C)."""
-    pairs = [head(stripe) for head, stripe in zip(heads, stripes(x, len(heads)), strict=True)]
-    return HeadOutputs(*zip(*pairs, strict=True))

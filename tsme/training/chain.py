@@ -17,12 +17,13 @@ from torch import Tensor
 
 from tsme.config import Backbone, Config, override
 from tsme.data.images import grey
-from tsme.data.records import Modality, Split
+from tsme.data.records import MODALITIES, Modality, Split
 from tsme.data.store import PixelStore
 from tsme.errors import UserError
+from tsme.evaluation.translation import Features, HeldOut
 from tsme.evaluation.trials import translate_split, validate
 from tsme.files import reading
-from tsme.models.backbone import weights_digest
+from tsme.models.backbone import build_trunk, weights_digest
 from tsme.models.bundle import (
     Origin,
     TrialModel,
@@ -39,8 +40,6 @@ from tsme.training.pretrain import DrawnTrunk
 from tsme.training.reid import Pixels, ReidTask
 from tsme.training.worker import Worker, bare
 
-STAGES: tuple[Stage, ...] = ("dsgan", "reid")
-
 
 @dataclass(frozen=True)
 class Chain:
@@ -48,7 +47,7 @@ class Chain:
 
     `train` are the people learnt from; `validation`, while the configuration is being chosen, others
     held out of the same training list. `pixels` has their images, `products` is the folder of finished
-    stages.
+    stages. `only_translators` ends after stage 1.
     """
 
     config: Config
@@ -57,7 +56,14 @@ class Chain:
     validation: Split | None
     pixels: PixelStore
     products: AnyPath
-    stages: tuple[Stage, ...] = STAGES
+    only_translators: bool = False
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is trained: a network without translations needs no translators."""
+        if self.only_translators:
+            return ("dsgan",)
+        return ("dsgan", "reid") if self.config.reid.pwif else ("reid",)
 
     @property
     def dsgan_key(self) -> str:
@@ -110,7 +116,7 @@ class Chain:
     @property
     def product(self) -> AnyPath:
         """What the last stage asked for leaves."""
-        return self.model_file if "reid" in self.stages else self.translators_file
+        return self.translators_file if self.only_translators else self.model_file
 
     @property
     def done(self) -> bool:
@@ -137,7 +143,7 @@ def run_chain(
 
 def _stages(chain: Chain, worker: Worker, checkpoint: dict[str, Any] | None) -> Iterator[EpochResult]:
     images = chain.pixels.split(chain.train)
-    if not worker.agree(chain.translators_file.is_file()):
+    if "dsgan" in chain.stages and not worker.agree(chain.translators_file.is_file()):
         yield from _dsgan(chain, images, worker, checkpoint)
     worker.wait()  # for the leading worker's file
     if "reid" in chain.stages and not worker.agree(chain.model_file.is_file()):
@@ -161,13 +167,25 @@ def _dsgan(
 ) -> Iterator[EpochResult]:
     # Some at a time: greying all at once would take tens of gigabytes of floats on SYSU-MM01.
     visible = torch.cat([grey(some) for some in images["visible"].split(256)])
+    held = None
+    if chain.validation is not None and worker.leads:
+        held = HeldOut.read(chain.validation, chain.pixels, _features(chain))
     with chain.initialised("dsgan") as config:
-        task = DsganTask(config, visible, images["infrared"], worker)
+        task = DsganTask(config, visible, images["infrared"], worker, held)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     translators = task.translators_for_use()
     if worker.leads:
         translations = translate_split(translators, images, worker.device)
         save_translators(chain.translators_file, translators, translations)
+
+
+def _features(chain: Chain) -> dict[Modality, Features]:
+    """What translations are compared in before stage 2: its trunk, if the first weights know anything."""
+    if chain.config.reid.backbone.weights == "none":
+        return {}
+    with chain.initialised("reid") as config:
+        features = Features.of_trunk(build_trunk(config.reid.backbone))
+    return dict.fromkeys(MODALITIES, features)
 
 
 def _reid(
@@ -176,7 +194,10 @@ def _reid(
     worker: Worker,
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
-    translators, translations = load_translators(chain.translators_file, chain.config, worker.device)
+    translators, translations = None, None
+    if chain.config.reid.pwif:
+        file = chain.translators_file
+        translators, translations = load_translators(file, chain.config, worker.device)
     validation = None
     if chain.validation is not None and worker.leads:
         validation = _Validation(chain, chain.validation, translators, worker)
@@ -198,10 +219,14 @@ def _reid(
 class _Validation:
     """Measures a network on held-out people, whose images are translated once."""
 
-    def __init__(self, chain: Chain, split: Split, translators: Translators, worker: Worker) -> None:
+    def __init__(
+        self, chain: Chain, split: Split, translators: Translators | None, worker: Worker
+    ) -> None:
         self.split, self.device, self.dataset = split, worker.device, chain.config.dataset
         self.images = chain.pixels.split(split)
-        self.translations = translate_split(translators, self.images, worker.device)
+        self.translations = None
+        if translators is not None:
+            self.translations = translate_split(translators, self.images, worker.device)
 
     def __call__(self, network: TsmeNet) -> dict[str, float]:
         return validate(network, self.images, self.translations, self.split, self.dataset, self.device)

@@ -12,12 +12,16 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tsme.config import Config
 from tsme.data.augment import Augmentation, send, take, to_pixels, to_range
+from tsme.data.images import grey
+from tsme.data.records import MODALITIES, Modality, other
 from tsme.data.sampler import Pair, unpaired_epoch
+from tsme.evaluation.translation import HeldOut, collapsed
+from tsme.evaluation.trials import translate_split
 from tsme.losses import discriminator_loss, generator_losses
 from tsme.models.dsgan import Discriminators, Scores, Translations, Translators
 from tsme.models.reid import full
 from tsme.seeding import derive, generator
-from tsme.training.loop import Stage
+from tsme.training.loop import Diverged, Stage
 from tsme.training.replay import ReplayPool
 from tsme.training.worker import Worker, bare
 
@@ -25,13 +29,23 @@ PREVIEW_ROWS = 4
 
 
 class DsganTask:
-    """The translators of one trial. `visible` (grey) and `infrared` are uint8 (n, 3, H, W)."""
+    """The translators of one trial. `visible` (grey) and `infrared` are uint8 (n, 3, H, W).
+
+    Translations of `held`, people not trained on, are measured and pictured after every epoch.
+    """
 
     stage: Stage = "dsgan"
 
-    def __init__(self, config: Config, visible: Tensor, infrared: Tensor, worker: Worker) -> None:
+    def __init__(
+        self,
+        config: Config,
+        visible: Tensor,
+        infrared: Tensor,
+        worker: Worker,
+        held: HeldOut | None = None,
+    ) -> None:
         settings = config.dsgan
-        self.settings, self.worker = settings, worker
+        self.settings, self.worker, self.held = settings, worker, held
         self.epochs, self.seed = settings.epochs, config.seed
         self.visible, self.infrared = worker.hold(visible, infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
@@ -99,26 +113,52 @@ class DsganTask:
         return {name: term.detach() for name, term in terms.items()} | {"discriminator": loss.detach()}
 
     def end_epoch(self) -> dict[str, float]:
-        """Lower the learning rates."""
-        lr = float(self.schedules[0].get_last_lr()[0])
+        """Lower the learning rates; measure translations of the people held out, if any.
+
+        Raises Diverged if a translator has collapsed.
+        """
+        metrics = {"lr": float(self.schedules[0].get_last_lr()[0])}
         for schedule in self.schedules:
             schedule.step()
-        return {"lr": lr}
+        networks = cast(Translators, bare(self.translators))
+        if self.worker.leads and self.held is not None:
+            made = translate_split(networks, self.held.images, self.worker.device)
+            metrics |= self.held.score(made, self.worker.device)
+        self._stop_if_collapsed(networks)
+        return metrics
+
+    def _stop_if_collapsed(self, networks: Translators) -> None:
+        why = ""
+        if self.worker.leads:
+            images: dict[Modality, Tensor] = {"visible": self.visible, "infrared": self.infrared}
+            why = collapsed(networks, images, self.worker.device)
+        if self.worker.agree(bool(why)):
+            raise Diverged(
+                f"dsgan: after epoch {self.schedules[0].last_epoch} {why or 'a translator collapsed'}; "
+                "lower dsgan.optimizer.lr or raise dsgan.loss.cycle"
+            )
 
     @torch.no_grad()
     def preview(self) -> Tensor:
-        """A picture (3, 4 H, 6 W): four visible, then four infrared images, translated and back."""
+        """A picture (3, 4 H, 6 W): four visible, then four infrared images, translated and back.
+
+        Of people held out where there are any, and where it is known with the truth before the cycle.
+        """
         networks = cast(Translators, bare(self.translators)).eval()
-        count = min(PREVIEW_ROWS, len(self.visible), len(self.infrared))
+        held = self.held
+        known = held.truths if held is not None else {}
+        shown = {"visible": self.visible, "infrared": self.infrared} if held is None else held.images
         columns: list[Tensor] = []
-        for images, there, back in (
-            (self.visible, networks.to_infrared, networks.to_visible),
-            (self.infrared, networks.to_visible, networks.to_infrared),
+        for modality, there, back in (
+            (MODALITIES[0], networks.to_infrared, networks.to_visible),
+            (MODALITIES[1], networks.to_visible, networks.to_infrared),
         ):
-            rows = torch.linspace(0, len(images) - 1, count).long()
-            image = to_range(images[rows]).to(self.worker.device)
+            images = shown[modality]
+            rows = torch.linspace(0, len(images) - 1, min(PREVIEW_ROWS, *map(len, shown.values()))).long()
+            image = _seen(images[rows], modality).to(self.worker.device)
             fake = there(image)
-            columns += [image, fake, back(fake)]
+            truth = [_seen(known[modality][rows], other(modality)).to(fake)] if modality in known else []
+            columns += [image, fake, *truth, back(fake)]
         networks.train()
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
 
@@ -171,3 +211,8 @@ class DsganTask:
             schedule.load_state_dict(values)
         for pool, images in zip(self.pools, state["pools"], strict=True):
             pool.images = [image.to(self.worker.device) for image in images]
+
+
+def _seen(pixels: Tensor, modality: Modality) -> Tensor:
+    """Images (n, 3, H, W) in [-1, 1] as translators see them: visible ones grey."""
+    return to_range(grey(pixels) if modality == "visible" else pixels)

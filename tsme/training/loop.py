@@ -17,7 +17,7 @@ Stage = Literal["trunk", "dsgan", "reid"]
 
 
 class Diverged(RuntimeError):
-    """A loss became NaN or infinite."""
+    """Training that leads nowhere: a loss became NaN or infinite, a generator collapsed."""
 
 
 class Task(Protocol):

@@ -10,10 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler, MultiStepLR
 
 from tsme.config import Config
-from tsme.data.augment import Augmentation, exchange_channels, send, take, to_range
+from tsme.data.augment import (
+    Augmentation,
+    draw_erased,
+    erase,
+    exchange_channels,
+    send,
+    take,
+    to_range,
+)
 from tsme.data.records import MODALITIES, Modality, Split, class_labels
 from tsme.data.sampler import IdentitySampler, Pair
 from tsme.losses import reid_losses
@@ -25,10 +33,10 @@ from tsme.training.worker import Worker, bare
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images of a split and their translations, by modality: uint8 (n, 3, H, W) each."""
+    """Images of a split and their translations, if any, by modality: uint8 (n, 3, H, W) each."""
 
     images: dict[Modality, Tensor]
-    translations: dict[Modality, Tensor]
+    translations: dict[Modality, Tensor] | None
 
 
 class ReidTask:
@@ -51,10 +59,10 @@ class ReidTask:
         self.settings, self.worker, self.validate = settings, worker, validate
         self.padding = config.image.padding
         self.epochs, self.seed = settings.epochs, config.seed
-        sources = pixels.images, pixels.translations
-        held = worker.hold(*(source[modality] for source in sources for modality in MODALITIES))
-        self.images = dict(zip(MODALITIES, held[:2], strict=True))
-        self.translations = dict(zip(MODALITIES, held[2:], strict=True))
+        sources = [s for s in (pixels.images, pixels.translations) if s is not None]
+        held = iter(worker.hold(*(source[m] for source in sources for m in MODALITIES)))
+        self.images = {m: next(held) for m in MODALITIES}
+        self.translations = {m: next(held) for m in MODALITIES} if pixels.translations else None
         people = split.identities
         self.labels: dict[Modality, NDArray[Any]] = {
             "visible": class_labels(split.visible, people),
@@ -73,9 +81,7 @@ class ReidTask:
         torch.manual_seed(derive(config.seed, "reid weights"))
         self.network = worker.wrap(TsmeNet(settings, len(people)))
         self.optimizer = build_optimizer(cast(TsmeNet, bare(self.network)), config)
-        self.schedule = MultiStepLR(
-            self.optimizer, list(settings.optimizer.milestones), settings.optimizer.decay
-        )
+        self.schedule = build_schedule(self.optimizer, config)
         self.random = generator(config.seed, "reid")
 
     def step_batches(self, epoch: int) -> Iterator[Pair]:
@@ -83,18 +89,20 @@ class ReidTask:
         self.random = generator(self.seed, "reid", epoch, self.worker.rank)
         return self.sampler.epoch(epoch)
 
-    def _load(self, modality: Modality, rows: NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Images and translations (B, 3, H, W), cropped and mirrored alike, and labels (B,)."""
+    def _load(self, modality: Modality, rows: NDArray[Any]) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Images and translations (B, 3, H, W), cropped, mirrored, erased alike, and labels (B,)."""
         augmentation = Augmentation.draw(len(rows), self.padding, self.random)
-        image, translation = (
-            augmentation.apply(take(source[modality], rows))
-            for source in (self.images, self.translations)
-        )
+        both = [augmentation.apply(take(self.images[modality], rows))]
+        if self.translations is not None:
+            both.append(augmentation.apply(take(self.translations[modality], rows)))
         if modality == "visible" and self.settings.channel_exchange:
-            image = exchange_channels(image, self.settings.channel_exchange, self.random)
-        device = self.worker.device
-        image, translation = (to_range(send(x, device)) for x in (image, translation))
-        return image, translation, send(torch.from_numpy(self.labels[modality][rows]), device)
+            both[0] = exchange_channels(both[0], self.settings.channel_exchange, self.random)
+        if self.settings.erasing:
+            erased = draw_erased(both[0], self.settings.erasing, self.random)
+            both = [erase(x, erased) for x in both]
+        image, *translation = [to_range(send(x, self.worker.device)) for x in both]
+        labels = send(torch.from_numpy(self.labels[modality][rows]), self.worker.device)
+        return image, translation[0] if translation else None, labels
 
     def step(self, batch: Pair) -> dict[str, Tensor]:
         """One step of SGD on both modalities' images."""
@@ -133,6 +141,15 @@ class ReidTask:
         bare(self.network).load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+
+
+def build_schedule(optimizer: SGD, config: Config) -> ChainedScheduler:
+    """The learning rates' course over the epochs: up linearly, then down at the milestones."""
+    settings = config.reid.optimizer
+    parts: list[LRScheduler] = [MultiStepLR(optimizer, list(settings.milestones), settings.decay)]
+    if settings.warmup > 1:  # 1/n, 2/n, ... of the rates, all of them in epoch n
+        parts.append(LinearLR(optimizer, 1 / settings.warmup, total_iters=settings.warmup - 1))
+    return ChainedScheduler(parts, optimizer)
 
 
 def build_optimizer(network: TsmeNet, config: Config) -> SGD:

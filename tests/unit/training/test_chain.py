@@ -105,7 +105,7 @@ def test_results_are_named_by_trial_data_and_people(chain, make_split, make_pixe
 
 
 def test_results_are_not_named_by_where_they_lie_or_what_else_is_asked_for(chain, tmp_path):
-    for same in (replace(chain, products=tmp_path / "elsewhere"), replace(chain, stages=("dsgan",))):
+    for same in (replace(chain, products=tmp_path / "elsewhere"), replace(chain, only_translators=True)):
         assert (same.dsgan_key, same.key) == (chain.dsgan_key, chain.key)
 
 
@@ -156,7 +156,7 @@ def test_a_checkpoint_of_stage_one_does_not_touch_stage_two(chain, undisturbed):
 
 
 def test_another_stage_two_takes_the_same_stage_one(chain):
-    list(run_chain(replace(chain, stages=("dsgan",)), Worker()))
+    list(run_chain(replace(chain, only_translators=True), Worker()))
     other = replace(chain, config=override(chain.config, {"reid.loss.real": 0.5}))
     for one in (chain, other):
         assert epochs(run_chain(one, Worker())) == WHOLE[2:]
@@ -164,7 +164,7 @@ def test_another_stage_two_takes_the_same_stage_one(chain):
 
 
 def test_stage_one_alone_leaves_translators_alone(chain):
-    alone = replace(chain, stages=("dsgan",))
+    alone = replace(chain, only_translators=True)
     assert alone.product == alone.translators_file
     assert epochs(run_chain(alone, Worker())) == WHOLE[:2]
     assert alone.done and not chain.done

@@ -16,8 +16,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from tsme.data.synth.difficulty import Difficulty
 from tsme.data.synth.person import Facing, Person, draw_person
-from tsme.data.synth.render import View, render
+from tsme.data.synth.render import View, render_moment
 from tsme.errors import UserError
 
 IDENTITIES_PER_PROCESS = 12  # fewer do not repay starting a process
@@ -26,12 +27,16 @@ JPEG_QUALITY = 92
 
 
 class Shot(NamedTuple):
-    """One picture to be drawn with `rng`; `facing` is drawn with it too where it is not given."""
+    """One picture to be drawn with `rng`; `facing` is drawn with it too where it is not given.
+
+    `truth` is where the same moment goes in the eyes of another sensor.
+    """
 
     path: str
     view: View
     rng: np.random.Generator
     facing: Facing | None = None
+    truth: tuple[str, View] | None = None
 
 
 class Layout(Protocol):
@@ -58,6 +63,7 @@ def draw(
     identities: int,
     seed: int,
     size: tuple[int, int],
+    difficulty: Difficulty,
     progress: Callable[[int, int], None] | None,
     workers: int | None,
 ) -> None:
@@ -69,7 +75,7 @@ def draw(
     try:
         for folder in layout.folders:
             (partial_out / folder).mkdir(parents=True)
-        draw_one = partial(_draw_identity, partial_out, layout, seed, size)
+        draw_one = partial(_draw_identity, partial_out, layout, seed, size, difficulty)
         paths: list[list[str]] = []
         for done in _map(draw_one, range(1, identities + 1), workers):
             paths.append(done)
@@ -120,15 +126,25 @@ def _map(
 
 
 def _draw_identity(
-    out: Path, layout: Layout, seed: int, size: tuple[int, int], identity: int
+    out: Path,
+    layout: Layout,
+    seed: int,
+    size: tuple[int, int],
+    difficulty: Difficulty,
+    identity: int,
 ) -> list[str]:
     """Draw one identity's pictures; returns their paths below `out`."""
     streams = np.random.SeedSequence([seed, identity])
     person = draw_person(np.random.default_rng(streams.spawn(1)[0]))
     paths: list[str] = []
-    for path, view, rng, facing in layout.shots(identity, person, streams):
-        picture = render(person, view, rng, size, facing=facing)
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        picture.save(out / path, quality=JPEG_QUALITY)  # which means nothing to formats but JPEG
+    for path, view, rng, facing, truth in layout.shots(identity, person, streams):
+        views, files = [view], [path]
+        if truth is not None:
+            files.append(truth[0])
+            views.append(truth[1])
+        pictures = render_moment(person, views, rng, size, facing=facing, difficulty=difficulty)
+        for file, picture in zip(files, pictures, strict=True):
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            picture.save(out / file, quality=JPEG_QUALITY)  # which means nothing to formats but JPEG
         paths.append(path)
     return paths

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tsme.config import DatasetName
+from tsme.data.synth.difficulty import LEVELS, Difficulty, Level
 from tsme.data.synth.drawing import Layout, draw
 from tsme.data.synth.llcm import Llcm
 from tsme.data.synth.regdb import TRIALS, RegDB
@@ -27,6 +28,8 @@ def generate(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     trials: int = 10,
+    difficulty: Level = "normal",
+    truth: bool = False,
 ) -> None:
     """Write a data set of `identities` people to the folder `out`.
 
@@ -34,6 +37,7 @@ def generate(
     the exact number of each modality. `size` is (width, height); `progress` is called with (identities
     done, identities in all); `workers` is the number of processes (by default one per processor) and
     changes nothing in the result. `trials` is the number of RegDB's divisions; other layouts have one.
+    With `truth`, in RegDB's layout, a folder of that name has every moment as the other sensor sees it.
     A person depends on the seed and the identity number alone, and no picture on how many people there
     are. `out` appears only once it is complete.
 
@@ -41,9 +45,13 @@ def generate(
         UserError: `out` exists and is not an empty folder, or a number is out of range.
     """
     _check(layout, identities, images, trials, seed, size, workers)
-    kind = _layout(layout, identities, images, seed, trials)
+    if truth and layout != "regdb":
+        raise UserError(f"truth: only RegDB's layout has it, not {layout}")
+    level = LEVELS[difficulty]
+    kind = _layout(layout, identities, images, seed, trials, level, truth)
     draw(
-        out, kind, identities=identities, seed=seed, size=size, progress=progress, workers=workers
+        out, kind, identities=identities, seed=seed, size=size, difficulty=level, progress=progress,
+        workers=workers,
     )  # fmt: skip
 
 
@@ -57,18 +65,28 @@ def generate_regdb(
     size: tuple[int, int] = (64, 128),
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    difficulty: Level = "normal",
+    truth: bool = False,
 ) -> None:
     """`generate` in RegDB's layout, by default as large as RegDB."""
     generate(
         out, layout="regdb", identities=identities, images=images, trials=trials, seed=seed, size=size,
-        progress=progress, workers=workers,
+        progress=progress, workers=workers, difficulty=difficulty, truth=truth,
     )  # fmt: skip
 
 
-def _layout(layout: DatasetName, identities: int, images: int, seed: int, trials: int) -> Layout:
+def _layout(
+    layout: DatasetName,
+    identities: int,
+    images: int,
+    seed: int,
+    trials: int,
+    difficulty: Difficulty,
+    truth: bool,
+) -> Layout:
     match layout:
         case "regdb":
-            return RegDB(identities, images, seed, trials)
+            return RegDB(identities, images, seed, trials, difficulty, truth)
         case "sysu":
             return Sysu(identities, images, seed)
         case "llcm":

@@ -8,23 +8,31 @@ from typing import Literal
 
 import numpy as np
 
+from tsme.data.synth.difficulty import Difficulty
 from tsme.data.synth.drawing import Shot, divide
 from tsme.data.synth.person import Person
 from tsme.data.synth.render import draw_facing
 from tsme.data.synth.scene import Anywhere
+from tsme.data.truth import TRUTH
 
 SENSORS: tuple[Literal["visible", "thermal"], ...] = ("visible", "thermal")
+OTHER: dict[str, Literal["visible", "thermal"]] = {"visible": "thermal", "thermal": "visible"}
 TRIALS = 10  # as many as RegDB has
 
 
 @dataclass(frozen=True)
 class RegDB:
-    """The same number of images of every person in each modality."""
+    """The same number of images of every person in each modality.
+
+    With `truth` each has, under `Truth/`, what the other sensor would have seen at that moment.
+    """
 
     identities: int
     images: int
     seed: int
     trials: int
+    difficulty: Difficulty
+    truth: bool
 
     @property
     def folders(self) -> list[str]:
@@ -38,10 +46,11 @@ class RegDB:
             frame = int(rng.integers(0, 9000))
             for _ in range(self.images):
                 frame += int(rng.integers(1, 12))
-                facing = draw_facing(person, rng)
+                facing = draw_facing(person, rng, self.difficulty)
                 name = f"{person.gender}_{facing}_{sensor[0]}_{frame:05d}_{identity}.bmp"
                 path = f"{sensor.capitalize()}/{identity}/{name}"
-                yield Shot(path, Anywhere(sensor), rng, facing)
+                truth = (f"{TRUTH}/{path}", Anywhere(OTHER[sensor])) if self.truth else None
+                yield Shot(path, Anywhere(sensor), rng, facing, truth)
 
     def lists(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
         """Each trial's, labels numbered anew in every list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tsme.data.synth import optics
+from tsme.data.synth.difficulty import LEVELS, Difficulty
 from tsme.data.synth.figure import pose_figure
 from tsme.data.synth.optics import Picture
 from tsme.data.synth.pattern import accent_mask
@@ -16,8 +18,6 @@ from tsme.data.synth.person import Facing, Modality, Person
 from tsme.data.synth.sketch import Points, Pose, Shape
 
 OVERSAMPLE = 2  # drawn so many times larger, then averaged: smooth edges
-OTHER_SIDE = 0.1  # share of frames that show a person's less usual side
-OCCLUDED = 0.1  # share of frames with something in front of the person
 FOLDS = {"visible": 0.06, "thermal": 0.03, "nir": 0.07}  # uneven cloth
 
 
@@ -54,9 +54,9 @@ class View(Protocol):
         """The sensor: three channels, not yet clipped."""
 
 
-def draw_facing(person: Person, rng: np.random.Generator) -> Facing:
+def draw_facing(person: Person, rng: np.random.Generator, difficulty: Difficulty) -> Facing:
     """The side seen in one frame."""
-    if rng.random() >= OTHER_SIDE:
+    if rng.random() >= difficulty.other_side:
         return person.facing
     return "back" if person.facing == "front" else "front"
 
@@ -68,37 +68,65 @@ def render(
     size: tuple[int, int] = (64, 128),
     *,
     facing: Facing | None = None,
+    difficulty: Difficulty = LEVELS["normal"],
 ) -> Image.Image:
     """One picture of `person`; `size` is (width, height), `facing` is drawn if not given.
 
     Infrared pictures are grey, stored as RGB with equal channels, as those of real data sets are.
     """
-    width, height = size
-    pose = _draw_pose(person, view, rng, width / height, facing or draw_facing(person, rng))
-    picture = view.background(rng, (height * OVERSAMPLE, width * OVERSAMPLE))
-    figure = pose_figure(person, pose)
-    view.shadow(rng, picture, pose, figure)
-    _paint(person, figure, view, picture, rng)
-    if rng.random() < OCCLUDED:
-        optics.occlude(rng, picture, view.occluder(rng))
-    small = picture.reshape(height, OVERSAMPLE, width, OVERSAMPLE, -1).mean(axis=(1, 3))
-    return Image.fromarray(optics.eight_bit(view.expose(rng, small)))
+    return render_moment(person, [view], rng, size, facing=facing, difficulty=difficulty)[0]
+
+
+def render_moment(
+    person: Person,
+    views: Sequence[View],
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    *,
+    facing: Facing | None,
+    difficulty: Difficulty,
+) -> list[Image.Image]:
+    """One moment in the eyes of several sensors at one place: stance and what hides it are the same.
+
+    The first picture is what `render` makes of it, and the generator's state after it too.
+    """
+    first, width, height = views[0], *size
+    facing = facing or draw_facing(person, rng, difficulty)
+    pose = _draw_pose(person, first, rng, width / height, facing, difficulty.sway)
+    others = [copy.deepcopy(rng) for _ in views[1:]]
+    hidden: np.random.Generator | None = None
+    pictures = []
+    for view, own in zip(views, [rng, *others], strict=True):
+        picture = view.background(own, (height * OVERSAMPLE, width * OVERSAMPLE))
+        figure = pose_figure(person, pose)
+        view.shadow(own, picture, pose, figure)
+        _paint(person, figure, view, picture, own)
+        occluded = own.random() < difficulty.occluded
+        if own is rng and occluded:
+            tone = view.occluder(own)
+            hidden = copy.deepcopy(own)
+            optics.occlude(own, picture, tone)
+        elif hidden is not None:
+            optics.occlude(copy.deepcopy(hidden), picture, view.occluder(own))
+        small = picture.reshape(height, OVERSAMPLE, width, OVERSAMPLE, -1).mean(axis=(1, 3))
+        pictures.append(Image.fromarray(optics.eight_bit(view.expose(own, small))))
+    return pictures
 
 
 def _draw_pose(
-    person: Person, view: View, rng: np.random.Generator, aspect: float, facing: Facing
+    person: Person, view: View, rng: np.random.Generator, aspect: float, facing: Facing, sway: float
 ) -> Pose:
     scale = view.zoom * person.body.height * rng.uniform(0.93, 1.05)
     return Pose(
         facing=facing,
         phase=float(rng.uniform(0, 2 * np.pi)),
-        stride=float(rng.uniform(0.1, 0.5)),
+        stride=float(rng.uniform(0.1, 0.1 + 0.4 * sway)),
         swing=float(rng.uniform(0.05, 0.25)),
-        yaw=float(rng.uniform(-0.4, 0.4)),
-        tilt=view.roll + float(rng.normal(0, 0.025)),
+        yaw=float(rng.uniform(-0.4 * sway, 0.4 * sway)),
+        tilt=view.roll + float(rng.normal(0, 0.025 * sway)),
         scale=float(scale),
-        x=float(aspect * (0.5 + rng.uniform(-0.06, 0.06))),
-        y=float(0.5 + scale / 2 + rng.uniform(-0.025, 0.025)),
+        x=float(aspect * (0.5 + rng.uniform(-0.06 * sway, 0.06 * sway))),
+        y=float(0.5 + scale / 2 + rng.uniform(-0.025 * sway, 0.025 * sway)),
     )
 
 

@@ -1,0 +1,23 @@
+"""What the other sensor would have seen: known of drawn people, in a folder `Truth` beside the images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tsme.data.images import decode
+from tsme.data.records import ImageList
+
+TRUTH = "Truth"
+
+
+def load_truth(images: ImageList, height: int, width: int) -> Tensor | None:
+    """Every image's moment in the other modality, uint8 (n, 3, H, W); None of a data set without.
+
+    Raises UserError naming a file that is missing or damaged.
+    """
+    folder = images.root / TRUTH
+    if not folder.is_dir():
+        return None
+    files = [folder / path for path in images.paths]
+    return torch.stack([torch.from_numpy(x) for x in decode(files, height, width)])

@@ -1,0 +1,158 @@
+"""How good translations are: against the true other-modality image where it is known, and as a set.
+
+Images are uint8 (n, 3, H, W); of visible ones the luminance counts, which is what translators deal in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from tsme.data.augment import send, to_range
+from tsme.data.images import grey
+from tsme.data.records import MODALITIES, ImageList, Modality, Split, other
+from tsme.data.store import PixelStore
+from tsme.data.truth import load_truth
+from tsme.models.backbone import Normalise, Trunk
+from tsme.models.dsgan import Translators
+from tsme.models.inference import CHUNK
+from tsme.models.translate import translate
+
+LEAST_SPREAD = 0.1  # of real images' spread; healthy translators have half of it and more
+FEW = 64  # images that tell
+
+
+class Features(nn.Module):
+    """Mean features (n, C) of uint8 images (n, 3, H, W) by a network of ours, for a Fréchet distance."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    @classmethod
+    def of_trunk(cls, trunk: Trunk) -> Features:
+        """Of a trunk's last map."""
+        return cls(nn.Sequential(Normalise(), trunk))
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """A stream's map, or the last of a trunk's maps, averaged."""
+        maps = self.network(to_range(images))
+        last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
+        return last.mean((2, 3))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """People no translator has seen: their images, the truth of them where known, real images to match.
+
+    `features` are what the Fréchet distance to real images of the target modality is measured in, by
+    target modality; none where there is no trained network to measure in.
+    """
+
+    images: dict[Modality, Tensor]
+    truths: dict[Modality, Tensor]
+    features: dict[Modality, Features]
+
+    @classmethod
+    def read(cls, split: Split, pixels: PixelStore, features: dict[Modality, Features]) -> HeldOut:
+        """A split's images and, of a data set that has them, their true counterparts."""
+
+        def truth(images: ImageList) -> Tensor | None:
+            return load_truth(images, pixels.height, pixels.width)
+
+        known = {m: found for m in MODALITIES if (found := truth(split[m])) is not None}
+        return cls(pixels.split(split), known, features)
+
+    def score(self, translations: Mapping[Modality, Tensor], device: torch.device) -> dict[str, float]:
+        """PSNR in dB and SSIM against the truth, and the Fréchet distance, by the modality made.
+
+        `translations` are those of `images`, by the modality they were made of.
+        """
+        scores: dict[str, float] = {}
+        for source, made in translations.items():
+            target = other(source)
+            if source in self.truths:
+                likeness = _likeness(_luminance(made, target), _luminance(self.truths[source], target))
+                scores |= {f"{name}_{target}": value for name, value in likeness.items()}
+            if target in self.features:
+                real = _luminance(self.images[target], target)
+                network = self.features[target].to(device)
+                scores[f"frechet_{target}"] = frechet(_luminance(made, target), real, network, device)
+        return scores
+
+
+def _luminance(images: Tensor, modality: Modality) -> Tensor:
+    """As the translators of this modality see or make it: (n, 3, H, W)."""
+    return grey(images) if modality == "visible" else images
+
+
+def _likeness(made: Tensor, truth: Tensor) -> dict[str, float]:
+    """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images."""
+    one, two = made[:, :1].float(), truth[:, :1].float()
+    psnr = peak_signal_noise_ratio(
+        one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
+    )
+    ssim = structural_similarity_index_measure(one, two, data_range=255.0)
+    return {"psnr": float(psnr), "ssim": float(cast(Tensor, ssim))}
+
+
+def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device) -> float:
+    """Fréchet distance of two sets of images (Heusel et al., NeurIPS 2017) in a network's features.
+
+    It falls with the number of images, so only distances of equally many compare.
+    """
+    size = (3, *made.shape[2:])
+    distance = FrechetInceptionDistance(feature=features, input_img_size=size).to(device)
+    for images, is_real in ((made, False), (real, True)):
+        for chunk in images.split(CHUNK):
+            distance.update(send(chunk, device), real=is_real)
+    return float(distance.compute())
+
+
+def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
+    """Each image's grey values moved, in their order, to the distribution of all of the reference's.
+
+    What a translation gains over this it owes to looking at more than one pixel.
+    """
+    levels = np.arange(256)
+    wanted = (
+        np.bincount(reference[:, 0].numpy().ravel(), minlength=256).cumsum() / reference[:, 0].numel()
+    )
+    matched = torch.empty_like(images)
+    for source, target in zip(grey(images), matched, strict=True):
+        own = np.bincount(source[0].numpy().ravel(), minlength=256).cumsum() / source[0].numel()
+        table = torch.from_numpy(np.interp(own, wanted, levels).round().astype(np.uint8))
+        target.copy_(table[source.long()])
+    return matched
+
+
+def collapsed(translators: Translators, images: Mapping[Modality, Tensor], device: torch.device) -> str:
+    """Which translator makes nearly one picture of all images, in words; empty if none does."""
+    for source in MODALITIES:
+        target = other(source)
+        few = images[source][:: max(1, len(images[source]) // FEW)][:FEW]
+        real = images[target][:: max(1, len(images[target]) // FEW)][:FEW]
+        made = translate(translators, few, source, device)
+        share = _spread(made) / max(_spread(_luminance(real, target)), 1e-6)
+        if share < LEAST_SPREAD:
+            return (
+                f"the translator to {target} makes nearly the same picture of every image (they differ "
+                f"by {100 * share:.1f} % of what real images do)"
+            )
+    return ""
+
+
+def _spread(images: Tensor) -> float:
+    """Standard deviation of a pixel over the images, mean over pixels."""
+    return float(images[:, 0].float().std(0).mean())
