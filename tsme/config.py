@@ -43,7 +43,8 @@ class Backbone(Frozen):
     """A ResNet trunk: `width` channels after its stem (64 as published).
 
     `weights` is "none", "imagenet" (torchvision's, width 64 only), "drawn" (learnt from drawn people
-    before all else) or the path of a safetensors file.
+    before all else), "drawn-visible" (likewise, from pictures in visible light alone, so that like
+    ImageNet's they know no infrared) or the path of a safetensors file.
     """
 
     architecture: Architecture = "resnet50"

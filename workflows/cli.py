@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from tsme.config import Config, DatasetName, override, parse_settings
+from tsme.config import DatasetName, override
 from tsme.errors import JobFailed, UserError
 from tsme.remote import AnyPath, any_path
 from workflows import environment
 from workflows.data import Dataset, data_app
+from workflows.options import (
+    DataOption,
+    DatasetOption,
+    ModeName,
+    PresetOption,
+    ResumeOption,
+    SetOption,
+    ShotsName,
+    StageName,
+    configured,
+    parse_trials,
+)
 
 if TYPE_CHECKING:
     from tsme.evaluation.trials import Row
@@ -28,41 +39,6 @@ app.add_typer(data_app, name="data")
 # Where nobody set a width (a file, a job's log), tables are not squeezed.
 console = Console(width=None if sys.stdout.isatty() else 140)
 INTERRUPTED = 130  # what typer makes of Ctrl-C
-
-
-class ModeName(StrEnum):
-    """Which cameras SYSU-MM01's gallery is of."""
-
-    all = "all"
-    indoor = "indoor"
-
-
-class ShotsName(StrEnum):
-    """How many images SYSU-MM01's gallery has of each person and camera: one, or ten."""
-
-    single = "single"
-    multi = "multi"
-
-
-class StageName(StrEnum):
-    """What `tsme train` trains."""
-
-    dsgan = "dsgan"
-    reid = "reid"
-    all = "all"
-
-
-PresetOption = Annotated[
-    str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb, sysu, llcm, csv.")
-]
-DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
-DataOption = Annotated[
-    str, typer.Option(metavar="DIR|URI", help="Folder of the data set; of csv, the file.")
-]
-SetOption = Annotated[
-    list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
-]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
 
 
 @app.command()
@@ -95,13 +71,13 @@ def run(
     from workflows.flow import workflow
     from workflows.pipeline import run_workflow
 
-    config, folder = _configured(preset, set_), any_path(out or f"runs/{preset}")
+    config, folder = configured(preset, set_), any_path(out or f"runs/{preset}")
     with workflow(
         config,
         any_path(data),
         folder,
         name=f"run {preset}",
-        trials=_trials(trials),
+        trials=parse_trials(trials),
         resume=resume,
         console=console,
         samples=sweep,
@@ -134,7 +110,7 @@ def train(
         settings["reid.optimizer.lr"] = lr
     if gpus is not None:
         settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
-    config = override(_configured(preset or dataset, set_), settings)
+    config = override(configured(preset or dataset, set_), settings)
     with workflow(
         config,
         any_path(data),
@@ -172,7 +148,7 @@ def sweep(
     from workflows.pipeline import choose
 
     with workflow(
-        _configured(preset, set_),
+        configured(preset, set_),
         any_path(data),
         any_path(out or f"runs/sweep-{preset}"),
         name=f"sweep {preset}",
@@ -186,6 +162,36 @@ def sweep(
     best = choice.samples[0]
     settings = best.values | {"reid.epochs": best.epoch}
     console.print("tsme run " + " ".join(f"--set {k}={v}" for k, v in settings.items()), soft_wrap=True)
+
+
+@app.command()
+def ablate(
+    preset: PresetOption,
+    data: DataOption,
+    seeds: Annotated[int, typer.Option(min=1, help="Each variant is trained so often.")] = 3,
+    trial: Annotated[int, typer.Option(help="Trial whose people are used.")] = 1,
+    sweep: Annotated[
+        int, typer.Option(min=0, help="Samples of a sweep whose winner is a variant too; 0 for none.")
+    ] = 0,
+    set_: SetOption = [],  # noqa: B006
+    out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/ablate-PRESET.")] = "",
+    resume: ResumeOption = False,
+) -> None:
+    """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the translators are."""
+    from workflows.ablate import run_ablation
+    from workflows.flow import workflow
+
+    with workflow(
+        configured(preset, set_),
+        any_path(data),
+        any_path(out or f"runs/ablate-{preset}"),
+        name=f"ablate {preset}",
+        trials=[trial],
+        resume=resume,
+        console=console,
+        samples=sweep,
+    ) as flow:
+        run_ablation(flow, seeds, sweep=sweep > 0)
 
 
 @app.command()
@@ -233,25 +239,6 @@ def test(
             "note: other data than these weights were trained on; identities may mean other people"
         )
     _print_results(results, None)
-
-
-def _configured(preset_name: str, settings: list[str]) -> Config:
-    from tsme.presets import preset
-
-    return override(preset(preset_name), parse_settings(settings))
-
-
-def _trials(text: str) -> list[int] | None:
-    """[1, 2, 3, 7] from "1-3,7"; None from nothing."""
-    if not text:
-        return None
-    trials: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit()) or int(first) > int(last or first):
-            raise UserError(f"--trials {text}: expected numbers and ranges such as 1-10 or 1,3")
-        trials += range(int(first), int(last or first) + 1)
-    return sorted(set(trials))
 
 
 def _print_table(dataset: DatasetName, rows: list[Row]) -> None:

@@ -30,69 +30,70 @@ from tsme.remote import AnyPath
 from workflows.spells import Spell
 
 
-class Evaluated(NamedTuple):
-    """A trial's rows, and when its tasks worked."""
+class Exam(NamedTuple):
+    """Weights to measure on a trial's test people, by these searches, plain and otherwise as asked for.
+
+    Weights are a file that every node sees, or a reference to its content.
+    """
 
     trial: int
+    weights: AnyPath | ray.ObjectRef
+    searches: list[Search]
+    evaluation: Evaluation
+
+
+class Evaluated(NamedTuple):
+    """An exam's rows, and when its tasks worked."""
+
+    label: str
     rows: list[Row]
     worked: list[Spell]
 
 
-def evaluate_trials(
-    weights: Mapping[int, AnyPath | ray.ObjectRef],
+def evaluate(
+    exams: Mapping[str, Exam],
     pixels: PixelStore,
-    wanted: Mapping[int, list[Search]],
-    evaluation: Evaluation,
     resources: Resources,
     *,
     console: Console,
     cross_trial: bool = False,
 ) -> Iterator[Evaluated]:
-    """Every trial in `weights`, each with the weights given for it, as they come.
+    """All exams, known by labels such as "trial 01", as they come.
 
-    Weights are files that every node sees, or references to their content. `wanted` are the searches of
-    each trial. A task whose worker dies, or is left without an answer by a store, is tried again. Raises
-    UserError if weights saw test people and `cross_trial` is not set, else JobFailed naming the trial.
+    A task whose worker dies, or is left without an answer by a store, is tried again. Raises UserError
+    if weights saw test people and `cross_trial` is not set, else JobFailed with the label.
     """
-    started = {
-        trial: _start(path, trial, pixels, wanted[trial], evaluation, resources, cross_trial)
-        for trial, path in weights.items()
-    }
-    trial_of = {ref: trial for trial, (_, refs) in started.items() for ref in refs}
-    waiting = list(trial_of)
-    left = {trial: len(refs) for trial, (_, refs) in started.items()}
+    started = {label: _start(exam, pixels, resources, cross_trial) for label, exam in exams.items()}
+    label_of = {ref: label for label, (_, refs) in started.items() for ref in refs}
+    waiting = list(label_of)
+    left = {label: len(refs) for label, (_, refs) in started.items()}
     with Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
     ) as bars:
         bar = bars.add_task("searches", total=len(waiting))
         while waiting:
             (ready, *_), waiting = ray.wait(waiting)
-            trial = trial_of[ready]
+            label = label_of[ready]
             try:
                 ray.get(ready)
             except ray.exceptions.RayError as error:
                 for ref in waiting:
                     ray.cancel(ref, force=True)
-                raise failure(error, f"evaluation of trial {trial}") from None
+                raise failure(error, f"evaluation of {label}") from None
             bars.advance(bar)
-            left[trial] -= 1
-            if not left[trial]:
-                describing, refs = started[trial]
+            left[label] -= 1
+            if not left[label]:
+                describing, refs = started[label]
                 rows, spells = zip(*ray.get(refs), strict=True)
-                yield Evaluated(trial, list(rows), [ray.get(describing), *spells])
+                yield Evaluated(label, list(rows), [ray.get(describing), *spells])
 
 
 def _start(
-    weights: AnyPath | ray.ObjectRef,
-    number: int,
-    pixels: PixelStore,
-    wanted: list[Search],
-    evaluation: Evaluation,
-    resources: Resources,
-    cross_trial: bool,
+    exam: Exam, pixels: PixelStore, resources: Resources, cross_trial: bool
 ) -> tuple[Any, list[Any]]:
-    """References to what a trial's tasks will make: when it was described; rows, and when each was."""
-    known = ray.put(pixels.dataset.read(number))
+    """References to what an exam's tasks will make: when it was described; rows, and when each was."""
+    evaluation = exam.evaluation
+    known = ray.put(pixels.dataset.read(exam.trial))
     flips = (False, True) if evaluation.flip else (False,)
     describe = ray.remote(
         num_cpus=resources.cpus,
@@ -103,12 +104,12 @@ def _start(
     )(_describe)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
     described, spell = describe.remote(
-        weights, known, pixels, flips, evaluation.precision, resources, cross_trial
+        exam.weights, known, pixels, flips, evaluation.precision, resources, cross_trial
     )
     ranked = (False, True) if evaluation.rerank else (False,)
     return spell, [
         rank.remote(described, known, search, flip, reranked)
-        for search, flip, reranked in product(wanted, flips, ranked)
+        for search, flip, reranked in product(exam.searches, flips, ranked)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,14 +17,14 @@ from tsme.evaluation.trials import FIGURES, Row, summarise
 from tsme.files import read_json, reading, write_json
 from tsme.models.reid import FUSED_STRIPES
 from tsme.remote import AnyPath
-from tsme.report.tables import trial_lines
+from tsme.report.tables import result_lines
 from tsme.training.chain import Chain
 from tsme.training.loop import Stage
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
 from workflows import registry
 from workflows.cluster import side_by_side
-from workflows.evaluate import evaluate_trials
+from workflows.evaluate import Exam, evaluate
 from workflows.flow import Workflow
 from workflows.origin import git_revision
 from workflows.pretrain import pretrain_trunks
@@ -144,17 +144,25 @@ def train_all(flow: Workflow, config: Config, *, only_translators: bool = False)
 
     Returns the file of the last stage, by trial.
     """
-    chains = [flow.chain(config, n, only_translators=only_translators) for n in flow.trials]
-    left = sum(not chain.done for chain in chains)
+    chains = {
+        f"trial {n:02d}": flow.chain(config, n, only_translators=only_translators) for n in flow.trials
+    }
+    train_chains(flow, chains, "trials")
+    return {chain.trial: chain.product for chain in chains.values()}
+
+
+def train_chains(flow: Workflow, chains: Mapping[str, Chain], what: str) -> None:
+    """Train chains, known by labels such as "trial 01", as many side by side as the cluster holds."""
+    resources = flow.config.resources
+    left = sum(not chain.done for chain in chains.values())
     # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
-    count = side_by_side(config.resources, len(chains), flow.console) if left else 1
-    lanes = [chains[first::count] for first in range(count)]
-    with flow.step(f"train: {left} of {len(chains)} trials, {count} at a time") as spells:
+    count = side_by_side(resources, len(chains), flow.console) if left else 1
+    lanes = [dict(list(chains.items())[first::count]) for first in range(count)]
+    with flow.step(f"train: {left} of {len(chains)} {what}, {count} at a time") as spells:
         if left:
-            with Display(flow.console, config.resources) as display:
+            with Display(flow.console, resources) as display:
                 _side_by_side([partial(_train_lane, flow, display, lane) for lane in lanes])
             spells += display.spells
-    return {chain.trial: chain.product for chain in chains}
 
 
 def _side_by_side(lanes: list[Callable[[], None]]) -> None:
@@ -171,21 +179,22 @@ def _side_by_side(lanes: list[Callable[[], None]]) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _train_lane(flow: Workflow, display: Display, chains: list[Chain]) -> None:
-    if all(chain.done for chain in chains):
+def _train_lane(flow: Workflow, display: Display, chains: Mapping[str, Chain]) -> None:
+    if all(chain.done for chain in chains.values()):
         return
-    jobs = [TrainJob(chain, _stage_runs(flow, chain)) for chain in chains]
-    people = "-".join(f"{chain.trial:02d}" for chain in chains)
-    name = f"trials-{people}-{chains[0].config.digest('reid', keys=[chain.key for chain in chains])}"
+    jobs = [TrainJob(chain, label, _stage_runs(flow, label, chain)) for label, chain in chains.items()]
+    first, *others = chains.values()
+    people = "-".join(f"{chain.trial:02d}" for chain in chains.values())
+    name = f"trials-{people}-{first.config.digest('reid', keys=[c.key for c in (first, *others)])}"
     train_lane(jobs, display.board, name, flow.out / "ray")
 
 
-def _stage_runs(flow: Workflow, chain: Chain) -> dict[Stage, Run]:
+def _stage_runs(flow: Workflow, label: str, chain: Chain) -> dict[Stage, Run]:
     """The MLflow run of each of the chain's stages."""
     keys: dict[Stage, str] = {"dsgan": chain.dsgan_key, "reid": chain.key}
     return {
         stage: flow.run.child(
-            f"trial {chain.trial:02d} stage {number} {stage}",
+            f"{label} stage {number} {stage}",
             f"{stage} {chain.trial} {keys[stage]}",
             {"trial": chain.trial, "stage": stage, "key": keys[stage]},
         )
@@ -196,32 +205,40 @@ def _stage_runs(flow: Workflow, chain: Chain) -> dict[Stage, Run]:
 def evaluate_all(
     flow: Workflow, weights: dict[int, AnyPath], wanted: dict[int, list[Search]]
 ) -> list[Row]:
-    """Every trial's rows; a trial that was measured in the same way before is not measured again."""
-    config = flow.config
-    keys = {n: f"{path.stem}-{_measured_by(config, wanted[n])}" for n, path in weights.items()}
-    files = {n: path.with_name(f"evaluation-{keys[n]}.json") for n, path in weights.items()}
-    left = {n: path for n, path in weights.items() if not files[n].exists()}
+    """Every trial's rows."""
+    asked = flow.config.evaluation
+    exams = {f"trial {n:02d}": Exam(n, path, wanted[n], asked) for n, path in weights.items()}
+    return [row for rows in measure(flow, exams).values() for row in rows]
+
+
+def measure(flow: Workflow, exams: Mapping[str, Exam]) -> dict[str, list[Row]]:
+    """Rows by label; weights that were measured in the same way before are not measured again."""
+    keys = {label: f"{exam.weights.stem}-{_measured_by(exam)}" for label, exam in exams.items()}
+    files = {
+        label: exam.weights.with_name(f"evaluation-{keys[label]}.json") for label, exam in exams.items()
+    }
+    left = {label: exam for label, exam in exams.items() if not files[label].exists()}
     with flow.step("evaluate") as spells:
-        for n, rows, worked in evaluate_trials(
-            left, flow.pixels, wanted, config.evaluation, config.resources, console=flow.console
+        for label, rows, worked in evaluate(
+            left, flow.pixels, flow.config.resources, console=flow.console
         ):
             spells += worked
-            name = f"trial {n:02d} stage 3 evaluation"
-            run = flow.run.child(name, f"evaluation {keys[n]}", {"trial": n})
+            name, key = f"{label} stage 3 evaluation", f"evaluation {keys[label]}"
+            run = flow.run.child(name, key, {"trial": exams[label].trial})
             for row in rows:
                 figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
                 run.log_metrics(figures, step=row.draw or 0)
             run.close()
-            write_json(files[n], [row.to_json() for row in rows])
-            for line in trial_lines(n, rows):
+            write_json(files[label], [row.to_json() for row in rows])
+            for line in result_lines(label, rows):
                 flow.console.print(line, soft_wrap=True)
-    return [Row(**row) for file in files.values() for row in read_json(file)]
+    return {label: [Row(**row) for row in read_json(file)] for label, file in files.items()}
 
 
-def _measured_by(config: Config, wanted: list[Search]) -> str:
+def _measured_by(exam: Exam) -> str:
     """Name of a way to measure: its settings, and which images are in the drawn galleries."""
-    galleries = [zlib.crc32(search.gallery.tobytes()) for search in wanted]
-    return config.digest("evaluation", galleries=galleries)
+    galleries = [zlib.crc32(search.gallery.tobytes()) for search in exam.searches]
+    return Config(evaluation=exam.evaluation).digest("evaluation", galleries=galleries)
 
 
 def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import ray
 import torch
@@ -27,14 +28,14 @@ THREADS = 4  # more are of little use to so small a network
 
 
 def pretrain_trunks(flow: Workflow, config: Config, *, only_translators: bool = False) -> None:
-    """Make the trunks that `weights=drawn` stands for in a configuration, unless they are there.
+    """Make the drawn trunks that a configuration begins with, unless they are there.
 
     Raises JobFailed with the cause.
     """
     chain = flow.chain(config, next(iter(flow.trials)), only_translators=only_translators)
     backbones: set[Backbone] = {getattr(config, stage).backbone for stage in chain.stages}
-    backbones = {backbone for backbone in backbones if backbone.weights == "drawn"}
-    for trunk in sorted((DrawnTrunk(b, config.image) for b in backbones), key=lambda trunk: trunk.key):
+    trunks = {DrawnTrunk.of(backbone, config.image) for backbone in backbones} - {None}
+    for trunk in sorted(cast(set[DrawnTrunk], trunks), key=lambda trunk: trunk.key):
         file = trunk.file(flow.out / "stages")
         if file.is_file():
             continue
@@ -51,7 +52,7 @@ def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
         data = Path(folder) / "people"
         recipe = trunk.recipe
         draw_people(data, Dataset.regdb, recipe.people, recipe.images, SEED, flow.console)
-        pictures, people = read_people(data, trunk.image)
+        pictures, people = read_people(data, trunk.image, recipe.modalities)
     run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
     # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
     cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))

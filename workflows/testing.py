@@ -16,11 +16,11 @@ from tsme.evaluation.protocols import DESCRIPTIONS, searches
 from tsme.evaluation.trials import Row, summarise
 from tsme.models.bundle import read_origin
 from tsme.remote import AnyPath, any_path
-from tsme.report.tables import trial_lines
+from tsme.report.tables import result_lines
 from tsme.serving import model_files
 from workflows import registry, tracking
 from workflows.cluster import cluster, cpus_of_a_worker, fit_resources
-from workflows.evaluate import evaluate_trials
+from workflows.evaluate import Exam, evaluate
 from workflows.flow import read_images
 
 
@@ -77,22 +77,24 @@ def _test_files(
     opened = open_dataset(dataset, data)
     pixels = read_images(opened, list(files), origin.config.image, console)
     wanted = {number: searches(opened, opened.read(number), evaluation) for number in files}
+    labels = {number: f"trial {number:02d}" for number in files}
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
         cpus = cpus_of_a_worker(origin.config.resources.cpus)
         alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
         resources = fit_resources(alone, console).resources
-        found: dict[int, list[Row]] = {}
+        found: dict[str, list[Row]] = {}
         # Files of this machine may be on no other node's disk.
         sent = {n: ray.put(path.read_bytes()) if isinstance(path, Path) else path
                 for n, path in files.items()}  # fmt: skip
-        for trial, rows_of_trial, _ in evaluate_trials(
-            sent, pixels, wanted, evaluation, resources, console=console, cross_trial=cross_trial
+        exams = {labels[n]: Exam(n, weights, wanted[n], evaluation) for n, weights in sent.items()}
+        for label, rows_of_trial, _ in evaluate(
+            exams, pixels, resources, console=console, cross_trial=cross_trial
         ):
-            for line in trial_lines(trial, rows_of_trial):
+            for line in result_lines(label, rows_of_trial):
                 console.print(line, soft_wrap=True)
-            found[trial] = rows_of_trial
-    rows = [row for trial in files for row in found[trial]]
+            found[label] = rows_of_trial
+    rows = [row for number in files for row in found[labels[number]]]
     return {
         "dataset": dataset,
         "protocol": DESCRIPTIONS[dataset] + "; weights of another trial allowed" * cross_trial,

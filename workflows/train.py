@@ -36,15 +36,11 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class TrainJob:
-    """A chain to train, and the MLflow run of each of its stages."""
+    """A chain to train, what a person calls it, and the MLflow run of each of its stages."""
 
     chain: Chain
+    label: str
     runs: dict[Stage, Run]
-
-    @property
-    def label(self) -> str:
-        """What a person calls it."""
-        return f"trial {self.chain.trial:02d}"
 
 
 def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: AnyPath) -> None:

@@ -41,7 +41,7 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
         uri = tracking.tracking_uri(in_folder)
         parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
         runs = {stage: parent.child(stage, stage, {}) for stage in chain.stages}
-        return TrainJob(chain, runs)
+        return TrainJob(chain, "trial 01", runs)
 
     return make
 

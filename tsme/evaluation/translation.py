@@ -5,6 +5,7 @@ Images are uint8 (n, 3, H, W); of visible ones the luminance counts, which is wh
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -18,7 +19,7 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from tsme.data.augment import send, to_range
+from tsme.data.augment import send, to_pixels, to_range
 from tsme.data.images import grey
 from tsme.data.records import MODALITIES, ImageList, Modality, Split, other
 from tsme.data.store import PixelStore
@@ -26,7 +27,6 @@ from tsme.data.truth import load_truth
 from tsme.models.backbone import Normalise, Trunk
 from tsme.models.dsgan import Translators
 from tsme.models.inference import CHUNK
-from tsme.models.translate import translate
 
 LEAST_SPREAD = 0.1  # of real images' spread; healthy translators have half of it and more
 FEW = 64  # images that tell
@@ -137,18 +137,23 @@ def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
     return matched
 
 
+@torch.no_grad()
 def collapsed(translators: Translators, images: Mapping[Modality, Tensor], device: torch.device) -> str:
-    """Which translator makes nearly one picture of all images, in words; empty if none does."""
-    for source in MODALITIES:
-        target = other(source)
-        few = images[source][:: max(1, len(images[source]) // FEW)][:FEW]
-        real = images[target][:: max(1, len(images[target]) // FEW)][:FEW]
-        made = translate(translators, few, source, device)
-        share = _spread(made) / max(_spread(_luminance(real, target)), 1e-6)
+    """Which translator makes nearly one picture of all images, in words; empty if none does.
+
+    As in training mode: running statistics of batch norms take longer than an epoch to settle.
+    """
+    few = {m: _luminance(x[:: max(1, len(x) // FEW)][:FEW], m) for m, x in images.items()}
+    for source, network in (
+        (MODALITIES[0], translators.to_infrared),
+        (MODALITIES[1], translators.to_visible),
+    ):
+        made = copy.deepcopy(network).train()(to_range(send(few[source], device)))
+        share = _spread(to_pixels(made)) / max(_spread(few[other(source)]), 1e-6)
         if share < LEAST_SPREAD:
             return (
-                f"the translator to {target} makes nearly the same picture of every image (they differ "
-                f"by {100 * share:.1f} % of what real images do)"
+                f"the translator to {other(source)} makes nearly the same picture of every image (they "
+                f"differ by {100 * share:.1f} % of what real images do)"
             )
     return ""
 

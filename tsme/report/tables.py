@@ -55,10 +55,10 @@ def _over(rows: Sequence[Row]) -> str:
     return f"{count} {what}{'s' * (count != 1)}{by}"
 
 
-def trial_lines(trial: int, rows: Sequence[Row]) -> list[str]:
-    """A trial's headline figures, for when its evaluation ends: means where galleries are drawn."""
+def result_lines(label: str, rows: Sequence[Row]) -> list[str]:
+    """Headline figures of "trial 01", for when its evaluation ends: means where galleries are drawn."""
     return [
-        f"  trial {trial:02d}: {protocol.replace('-to-', ' to ')} "
+        f"  {label}: {protocol.replace('-to-', ' to ')} "
         f"Rank-1 {_cell(figures['rank1'])}, mAP {_cell(figures['mAP'])}"
         for protocol, figures in summarise(rows).items()
     ]

@@ -83,9 +83,8 @@ class Chain:
 
     def _weights(self, backbone: Backbone) -> str:
         """Names a trunk's first weights."""
-        if backbone.weights == "drawn":
-            return DrawnTrunk(backbone, self.config.image).key
-        return weights_digest(backbone)
+        drawn = DrawnTrunk.of(backbone, self.config.image)
+        return weights_digest(backbone) if drawn is None else drawn.key
 
     @contextmanager
     def initialised(self, stage: Stage) -> Iterator[Config]:
@@ -94,10 +93,11 @@ class Chain:
         Raises UserError if it is not there.
         """
         backbone: Backbone = getattr(self.config, stage).backbone
-        if backbone.weights != "drawn":
+        drawn = DrawnTrunk.of(backbone, self.config.image)
+        if drawn is None:
             yield self.config
             return
-        file = DrawnTrunk(backbone, self.config.image).file(self.products)
+        file = drawn.file(self.products)
         if not file.is_file():
             raise UserError(f"{file}: no such trunk; tsme.training.pretrain.pretrain makes it")
         with reading(file) as local:

@@ -121,10 +121,11 @@ class DsganTask:
         for schedule in self.schedules:
             schedule.step()
         networks = cast(Translators, bare(self.translators))
+        self._stop_if_collapsed(networks)
         if self.worker.leads and self.held is not None:
+            self._measure_norms(networks)
             made = translate_split(networks, self.held.images, self.worker.device)
             metrics |= self.held.score(made, self.worker.device)
-        self._stop_if_collapsed(networks)
         return metrics
 
     def _stop_if_collapsed(self, networks: Translators) -> None:
@@ -162,15 +163,21 @@ class DsganTask:
         networks.train()
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
 
-    @torch.no_grad()
     def translators_for_use(self) -> Translators:
-        """The translators in evaluation mode, batch-norm statistics measured on what they will meet.
+        """The translators in evaluation mode, batch-norm statistics measured on what they will meet."""
+        networks = cast(Translators, bare(self.translators))
+        self._measure_norms(networks)
+        return networks.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def _measure_norms(self, networks: Translators) -> None:
+        """Replace running statistics, which training does not use, and leave the networks in its mode.
 
         In training a generator also sees generated images and those of its own target modality; with
         the running statistics of that mixture it would translate real images worse. So one pass over
         the training images of its source modality replaces them.
         """
-        networks = cast(Translators, bare(self.translators))
+        networks.eval()
         for images, network in (
             (self.visible, networks.to_infrared),
             (self.infrared, networks.to_visible),
@@ -189,7 +196,7 @@ class DsganTask:
                 network(to_range(chunk).to(self.worker.device))
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
-        return networks.eval().requires_grad_(False)
+        networks.train()
 
     def state(self) -> dict[str, Any]:
         """Weights, optimisers, schedules and pools."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +25,7 @@ from tsme.config import Backbone, Image
 from tsme.data.augment import Augmentation, exchange_channels, send, take, to_range
 from tsme.data.images import decode
 from tsme.data.layouts import open_dataset
-from tsme.data.records import MODALITIES
+from tsme.data.records import MODALITIES, Modality
 from tsme.files import replacing
 from tsme.models.backbone import Normalise, Trunk
 from tsme.models.reid import FUSED_STRIPES, rows, stripes
@@ -49,6 +49,10 @@ class Recipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     channel_exchange: float = 0.5
+    modalities: tuple[Modality, ...] = MODALITIES
+
+
+RECIPES = {"drawn": Recipe(), "drawn-visible": Recipe(channel_exchange=0.0, modalities=("visible",))}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,13 @@ class DrawnTrunk:
 
     backbone: Backbone
     image: Image
-    recipe: Recipe = Recipe()
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, backbone: Backbone, image: Image) -> DrawnTrunk | None:
+        """What these weights stand for; None if they are not of drawn people."""
+        recipe = RECIPES.get(backbone.weights)
+        return None if recipe is None else cls(backbone, image, recipe)
 
     @property
     def key(self) -> str:
@@ -71,11 +81,13 @@ class DrawnTrunk:
         return products / f"trunk-{self.key}.safetensors"
 
 
-def read_people(data: Path, image: Image) -> tuple[Tensor, Tensor]:
+def read_people(
+    data: Path, image: Image, modalities: Sequence[Modality] = MODALITIES
+) -> tuple[Tensor, Tensor]:
     """All pictures of a data set in RegDB's layout, uint8 (n, 3, H, W), and who they show (n,)."""
     dataset = open_dataset("regdb", data)
     trial = dataset.read(1)
-    lists = [split[modality] for split in (trial.train, trial.test) for modality in MODALITIES]
+    lists = [split[modality] for split in (trial.train, trial.test) for modality in modalities]
     files = [data / path for images in lists for path in images.paths]
     pictures = torch.from_numpy(np.stack(list(decode(files, image.height, image.width))))
     _, people = np.unique(np.concatenate([images.identities for images in lists]), return_inverse=True)

@@ -42,6 +42,16 @@ def test_people_are_read_from_both_modalities(people):
     assert torch.bincount(who[grey]).tolist() == [4] * 6
 
 
+def test_a_trunk_of_visible_light_sees_no_infrared(tmp_path):
+    generate_regdb(tmp_path / "people", identities=4, images=3, seed=1, trials=1, workers=1)
+    visible = DrawnTrunk.of(BACKBONE.model_copy(update={"weights": "drawn-visible"}), IMAGE)
+    both = DrawnTrunk.of(BACKBONE, IMAGE)
+    assert visible is not None and both is not None and visible.key != both.key
+    pictures, who = read_people(tmp_path / "people", IMAGE, visible.recipe.modalities)
+    assert torch.bincount(who).tolist() == [3] * 4
+    assert (pictures[:, 0] != pictures[:, 1]).flatten(1).any(1).all()
+
+
 def test_a_trunk_learns_and_starts_networks(people, tmp_path):
     losses, state = trained(people, tmp_path / "a.safetensors")
     assert len(losses) == 12 and losses[-1] < 0.8 * losses[0]
@@ -65,7 +75,9 @@ def test_weights_are_named_by_what_they_depend_on(other, tmp_path):
 
 def test_a_chain_begins_with_its_drawn_trunk(tiny: Config, make_split, make_pixels, tmp_path):
     drawn = override(tiny, {f"{stage}.backbone.weights": "drawn" for stage in ("dsgan", "reid")})
-    file = DrawnTrunk(drawn.reid.backbone, drawn.image).file(tmp_path)
+    trunk = DrawnTrunk.of(drawn.reid.backbone, drawn.image)
+    assert trunk is not None and DrawnTrunk.of(tiny.reid.backbone, tiny.image) is None
+    file = trunk.file(tmp_path)
     torch.manual_seed(5)
     first = build_trunk(tiny.reid.backbone)
     save_file(first.state_dict(), file)

@@ -1,0 +1,200 @@
+"""`tsme ablate`: what each part of the method is worth, over seeds, on people nobody trained on.
+
+Every variant of a seed has the same translators, first weights and batches; so differences are taken
+between equal seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import ray
+import torch
+from torch import Tensor, nn
+
+from tsme.config import Config, Resources, override
+from tsme.data.images import grey
+from tsme.data.records import MODALITIES, Modality, Split, other
+from tsme.data.store import PixelStore
+from tsme.errors import failure
+from tsme.evaluation.protocols import searches
+from tsme.evaluation.translation import Features, HeldOut, match_histogram
+from tsme.evaluation.trials import Row, translate_split
+from tsme.files import reading, replacing, write_json
+from tsme.models.bundle import load_model, load_translators
+from tsme.presets import Variant, ablation
+from tsme.report.ablation import Line, ablation_plot, ablation_table, compare, translation_table
+from tsme.training.chain import Chain
+from workflows.evaluate import Exam
+from workflows.flow import Workflow
+from workflows.origin import git_revision
+from workflows.pipeline import Choice, choose, measure, train_chains
+from workflows.pretrain import pretrain_trunks
+from workflows.server import shown
+
+Scores = dict[str, list[dict[str, float]]]
+
+
+def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
+    """Train and test every variant with every seed, on the first trial; what ablation.json holds.
+
+    With `sweep` the configuration that a sweep chooses on held-out training people is one of them.
+    """
+    number, trial = next(iter(flow.trials.items()))
+    variants = ablation(flow.config)
+    choice = choose(flow) if sweep else None
+    if choice is not None:
+        variants.append(Variant("sweep's winner", choice.config, "PwIF + IAI"))
+    pretrain_trunks(flow, flow.config)
+    translators = _train_translators(flow, variants, number, seeds)
+    chains = {
+        _label(variant.name, seed): flow.chain(override(variant.config, {"seed": seed}), number)
+        for seed in range(seeds)
+        for variant in variants
+    }
+    train_chains(flow, chains, "variants")
+    exams = {
+        label: Exam(number, chain.model_file, searches(flow.pixels.dataset, trial, asked), asked)
+        for label, chain in chains.items()
+        for asked in [chain.config.evaluation]
+    }
+    rows = measure(flow, exams)
+    samples = {v.name: [rows[_label(v.name, seed)] for seed in range(seeds)] for v in variants}
+    lines = compare(samples, {v.name: v.over for v in variants})
+    judge = chains[_label("baseline", 0)]
+    with flow.step("measure translations"):
+        scores = _score_translators(flow, translators, judge, trial.test)
+    return _report(flow, samples, lines, scores, seeds, _spent(choice, flow.config))
+
+
+def _label(name: str, seed: int) -> str:
+    return f"seed {seed} {name}"
+
+
+def _train_translators(
+    flow: Workflow, variants: list[Variant], number: int, seeds: int
+) -> dict[str, list[Chain]]:
+    """Stage 1 of every seed, and once more without skips: chains by translator, seeds in order."""
+    full, bare = flow.config, override(flow.config, {"dsgan.skips": False})
+    kinds = {"DSGAN": full, "DSGAN without skips": bare}
+    for variant in variants:  # a sweep's winner may have translators of its own
+        if variant.config.dsgan != full.dsgan:
+            kinds[f"{variant.name}: DSGAN"] = variant.config
+    chains = {
+        name: [
+            flow.chain(override(config, {"seed": seed}), number, only_translators=True)
+            for seed in range(seeds)
+        ]
+        for name, config in kinds.items()
+    }
+    labelled = {_label(name, s): c for name, each in chains.items() for s, c in enumerate(each)}
+    train_chains(flow, labelled, "translators")
+    return chains
+
+
+def _score_translators(
+    flow: Workflow, translators: dict[str, list[Chain]], judge: Chain, test: Split
+) -> Scores:
+    """Translations of the test people by name of the translator, one entry per seed; trivial ones too.
+
+    Fréchet distances are taken in the streams for real images of the `judge`, a model without
+    translations, so that no translator has taught it.
+    """
+    resources = flow.config.resources
+    score = ray.remote(num_cpus=resources.cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(
+        _score
+    )
+    train = flow.trials[judge.trial].train
+    tasks = {
+        name: [score.remote(chain, judge, flow.pixels, train, test, resources) for chain in chains]
+        for name, chains in translators.items()
+    }
+    for name in ("grey copy", "histogram matching"):
+        tasks[name] = [score.remote(name, judge, flow.pixels, train, test, resources)]
+    try:
+        return {name: ray.get(refs) for name, refs in tasks.items()}
+    except ray.exceptions.RayError as error:
+        raise failure(error, "measuring translations") from None
+
+
+def _score(
+    translator: Chain | str,
+    judge: Chain,
+    pixels: PixelStore,
+    train: Split,
+    test: Split,
+    resources: Resources,
+) -> dict[str, float]:
+    torch.set_num_threads(resources.cpus)
+    device = torch.device("cuda" if resources.gpus else "cpu")
+    network = load_model(judge.model_file, device).network
+    streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
+    features = {m: Features(real) for m, (real, *_) in streams.items()}
+    held = HeldOut.read(test, pixels, features)
+    if isinstance(translator, Chain):
+        networks, _ = load_translators(translator.translators_file, translator.config, device)
+        return held.score(translate_split(networks, held.images, device), device)
+    real = pixels.split(train)
+    return held.score({m: _trivial(translator, held.images[m], real, m) for m in MODALITIES}, device)
+
+
+def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modality: Modality) -> Tensor:
+    """An image as it is, in grey; or with the grey values of the other modality's training images."""
+    if name == "grey copy":
+        return grey(images)
+    return match_histogram(images, grey(real[other(modality)]))
+
+
+def _spent(choice: Choice | None, config: Config) -> dict[str, int] | None:
+    if choice is None:
+        return None
+    trained = sum(sample.epochs for sample in choice.samples)
+    return {"epochs": trained, "epochs_in_full": len(choice.samples) * config.reid.epochs}
+
+
+def _report(
+    flow: Workflow,
+    samples: Mapping[str, list[list[Row]]],
+    lines: list[Line],
+    scores: Scores,
+    seeds: int,
+    spent: dict[str, int] | None,
+) -> dict[str, Any]:
+    """Print the tables, draw the picture, and write all figures to ablation.json."""
+    results = {
+        "dataset": flow.config.dataset,
+        "config": flow.config.model_dump(mode="json"),
+        "data_fingerprint": flow.pixels.fingerprint,
+        "seeds": list(range(seeds)),
+        "samples": {
+            name: [[row.to_json() for row in rows] for rows in each] for name, each in samples.items()
+        },
+        "summary": [line.to_json() for line in lines],
+        "translators": scores,
+        "sweep": spent,
+        "git_revision": git_revision(),
+        "mlflow_run": flow.run.run_id,
+        "mlflow_uri": shown(flow.run.uri),
+        "timeline": flow.timeline,
+    }
+    path, picture = flow.out / "ablation.json", flow.out / "ablation.png"
+    write_json(path, results)
+    with replacing(picture) as file:
+        ablation_plot(samples, lines, file)
+    for written in (path, picture):
+        with reading(written) as file:
+            flow.run.log_file(file)
+    flow.run.log_metrics(
+        {f"{line.variant}/{line.protocol}/{f}": s.mean for line in lines for f, s in line.figures.items()}
+    )
+    flow.console.print(ablation_table(lines, seeds))
+    flow.console.print(translation_table(scores))
+    if spent is not None:
+        share = spent["epochs"] / spent["epochs_in_full"]
+        flow.console.print(
+            f"the sweep trained {spent['epochs']} of {spent['epochs_in_full']} epochs ({share:.0%})"
+        )
+    for written in (picture, path):
+        flow.console.print(f"{written}", soft_wrap=True)
+    return results

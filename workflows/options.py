@@ -1,0 +1,67 @@
+"""Options that several commands have, and what their values mean."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tsme.config import Config, override, parse_settings
+from tsme.errors import UserError
+from workflows.data import Dataset
+
+
+class ModeName(StrEnum):
+    """Which cameras SYSU-MM01's gallery is of."""
+
+    all = "all"
+    indoor = "indoor"
+
+
+class ShotsName(StrEnum):
+    """How many images SYSU-MM01's gallery has of each person and camera: one, or ten."""
+
+    single = "single"
+    multi = "multi"
+
+
+class StageName(StrEnum):
+    """What `tsme train` trains."""
+
+    dsgan = "dsgan"
+    reid = "reid"
+    all = "all"
+
+
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb, sysu, llcm, csv.")
+]
+DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
+DataOption = Annotated[
+    str, typer.Option(metavar="DIR|URI", help="Folder of the data set; of csv, the file.")
+]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+
+
+def configured(preset_name: str, settings: list[str]) -> Config:
+    """A preset with the values of --set."""
+    from tsme.presets import preset
+
+    return override(preset(preset_name), parse_settings(settings))
+
+
+def parse_trials(text: str) -> list[int] | None:
+    """[1, 2, 3, 7] from "1-3,7"; None from nothing."""
+    if not text:
+        return None
+    trials: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit()) or int(first) > int(last or first):
+            raise UserError(f"--trials {text}: expected numbers and ranges such as 1-10 or 1,3")
+        trials += range(int(first), int(last or first) + 1)
+    return sorted(set(trials))
