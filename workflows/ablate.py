@@ -45,7 +45,7 @@ def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
     variants = ablation(flow.config)
     choice = choose(flow) if sweep else None
     if choice is not None:
-        variants.append(Variant("sweep's winner", choice.config, "PwIF + IAI"))
+        variants.append(Variant("sweep winner", choice.config, "PwIF and IAI"))
     pretrain_trunks(flow, flow.config)
     translators = _train_translators(flow, variants, number, seeds)
     chains = {

@@ -13,11 +13,6 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from tsme.data.augment import send, to_pixels, to_range
 from tsme.data.images import grey
@@ -99,6 +94,12 @@ def _luminance(images: Tensor, modality: Modality) -> Tensor:
 
 def _likeness(made: Tensor, truth: Tensor) -> dict[str, float]:
     """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images."""
+    # Here and below: importing torchmetrics takes seconds, which most commands do without.
+    from torchmetrics.functional.image import (
+        peak_signal_noise_ratio,
+        structural_similarity_index_measure,
+    )
+
     one, two = made[:, :1].float(), truth[:, :1].float()
     psnr = peak_signal_noise_ratio(
         one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
@@ -112,6 +113,8 @@ def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device
 
     It falls with the number of images, so only distances of equally many compare.
     """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     size = (3, *made.shape[2:])
     distance = FrechetInceptionDistance(feature=features, input_img_size=size).to(device)
     for images, is_real in ((made, False), (real, True)):

@@ -67,13 +67,15 @@ def compare(samples: Mapping[str, Sequence[list[Row]]], over: Mapping[str, str |
     Flipped and re-ranked figures of a variant, which the one it is compared with may lack, are compared
     with nothing.
     """
+    protocols = dict.fromkeys(r.protocol for seeds in samples.values() for rows in seeds for r in rows)
     values = {
         (variant, protocol): {f: [_mean(rows, protocol, f) for rows in seeds] for f in FIGURES}
+        for protocol in protocols
         for variant, seeds in samples.items()
-        for protocol in dict.fromkeys(row.protocol for rows in seeds for row in rows)
+        if any(row.protocol == protocol for row in seeds[0])
     }
     lines = []
-    for (variant, protocol), figures in sorted(values.items(), key=lambda item: item[0][1]):
+    for (variant, protocol), figures in values.items():
         base = values.get((over[variant] or "", protocol))
         gains = {} if base is None else {f: _gain(figures[f], base[f]) for f in FIGURES}
         spreads = {f: Spread.of(figures[f]) for f in FIGURES}
@@ -132,7 +134,7 @@ def ablation_plot(samples: Mapping[str, Sequence[list[Row]]], lines: Sequence[Li
         ax.tick_params(axis="x", labelrotation=20)
         ax.grid(axis="y", color="0.9")
     axes[0].set_ylabel("mAP in %, test identities")
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, dpi=150, format="png")
 
 
 def translation_table(scores: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
