@@ -7,13 +7,14 @@ between equal seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, cast
 
 import ray
 import torch
 from torch import Tensor, nn
 
-from tsme.config import Config, Resources, override
+from tsme.config import Resources, override
 from tsme.data.images import grey
 from tsme.data.records import MODALITIES, Modality, Split, other
 from tsme.data.store import PixelStore
@@ -65,7 +66,7 @@ def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
     judge = chains[_label("baseline", 0)]
     with flow.step("measure translations"):
         scores = _score_translators(flow, translators, judge, trial.test)
-    return _report(flow, samples, lines, scores, seeds, _spent(choice, flow.config))
+    return _report(flow, samples, lines, scores, choice)
 
 
 def _label(name: str, seed: int) -> str:
@@ -146,33 +147,26 @@ def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modalit
     return match_histogram(images, grey(real[other(modality)]))
 
 
-def _spent(choice: Choice | None, config: Config) -> dict[str, int] | None:
-    if choice is None:
-        return None
-    trained = sum(sample.epochs for sample in choice.samples)
-    return {"epochs": trained, "epochs_in_full": len(choice.samples) * config.reid.epochs}
-
-
 def _report(
     flow: Workflow,
     samples: Mapping[str, list[list[Row]]],
     lines: list[Line],
     scores: Scores,
-    seeds: int,
-    spent: dict[str, int] | None,
+    choice: Choice | None,
 ) -> dict[str, Any]:
     """Print the tables, draw the picture, and write all figures to ablation.json."""
+    seeds = len(samples["baseline"])
     results = {
         "dataset": flow.config.dataset,
         "config": flow.config.model_dump(mode="json"),
         "data_fingerprint": flow.pixels.fingerprint,
-        "seeds": list(range(seeds)),
+        "seeds": seeds,
         "samples": {
             name: [[row.to_json() for row in rows] for rows in each] for name, each in samples.items()
         },
         "summary": [line.to_json() for line in lines],
         "translators": scores,
-        "sweep": spent,
+        "sweep": None if choice is None else asdict(choice) | {"config": None, "epochs": choice.epochs},
         "git_revision": git_revision(),
         "mlflow_run": flow.run.run_id,
         "mlflow_uri": shown(flow.run.uri),
@@ -190,11 +184,6 @@ def _report(
     )
     flow.console.print(ablation_table(lines, seeds))
     flow.console.print(translation_table(scores))
-    if spent is not None:
-        share = spent["epochs"] / spent["epochs_in_full"]
-        flow.console.print(
-            f"the sweep trained {spent['epochs']} of {spent['epochs_in_full']} epochs ({share:.0%})"
-        )
     for written in (picture, path):
         flow.console.print(f"{written}", soft_wrap=True)
     return results

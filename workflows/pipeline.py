@@ -38,11 +38,20 @@ from workflows.train import TrainJob, train_lane
 
 @dataclass(frozen=True)
 class Choice:
-    """The configuration the sweep chose, its validation score, and the people that measured it."""
+    """The configuration the sweep chose, its validation score, and the people that measured it.
+
+    `epochs_in_full` is what all samples would have trained if none had been stopped early.
+    """
 
     config: Config
     samples: list[Sample]
     validation_set: str
+    epochs_in_full: int
+
+    @property
+    def epochs(self) -> int:
+        """What all samples trained together."""
+        return sum(sample.epochs for sample in self.samples)
 
     @property
     def score(self) -> float:
@@ -118,8 +127,12 @@ def choose(flow: Workflow) -> Choice:
     flow.console.print(
         f"  chosen: {best.name}, validation mAP {100 * best.score:.2f} % at epoch {best.epoch}"
     )
+    full = len(tried) * config.reid.epochs
     people = config.digest("dataset", data=flow.pixels.fingerprint, trial=number, people=held.identities)
-    return Choice(chosen, tried, people)
+    choice = Choice(chosen, tried, people, full)
+    if len(tried) > 1:
+        flow.console.print(f"  {choice.epochs} epochs trained of {full} that all samples have")
+    return choice
 
 
 def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:
@@ -253,6 +266,8 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
             "set": choice.validation_set,
             "mAP": choice.score,
             "epochs": choice.samples[0].epoch,
+            "epochs_trained": choice.epochs,
+            "epochs_in_full": choice.epochs_in_full,
             "samples": [asdict(sample) for sample in choice.samples],
         },
         "trials": [row.to_json() for row in rows],

@@ -11,7 +11,7 @@ import pytest
 
 from workflows.cli import main
 
-COMMANDS = ["demo", "run", "train", "sweep", "test", "data", "data synth", "data check"]
+COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "data", "data synth", "data check"]
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -52,6 +52,7 @@ def test_help_on_every_level(capsys: pytest.CaptureFixture[str], command: str):
         (["run", "--preset", "demo", "--data", "DATA", "--set", "reid.lr=1"], "reid.lr"),
         (["run", "--preset", "demo", "--data", "DATA", "--set", "reid.epochs=none"], "reid.epochs=none"),
         (["run", "--preset", "demo", "--data", "DATA", "--set", "reid.epochs"], "KEY=VALUE"),
+        (["ablate", "--preset", "demo", "--data", "DATA", "--seeds", "0"], "--seeds"),
         (["train", "--dataset", "market", "--data", "DATA"], "market"),
         (["train", "--dataset", "regdb", "--data", "DATA", "--stage", "three"], "three"),
         (["test", "--dataset", "regdb", "--data", "DATA", "--resume", "nothing.safetensors"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,4 +21,4 @@ def load_truth(images: ImageList, height: int, width: int) -> Tensor | None:
     if not folder.is_dir():
         return None
     files = [folder / path for path in images.paths]
-    return torch.stack([torch.from_numpy(x) for x in decode(files, height, width)])
+    return torch.from_numpy(np.stack(list(decode(files, height, width))))

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tsme.data.synth.camera import Mounting, mount
+from tsme.data.synth.difficulty import LEVELS, Level
 from tsme.data.synth.person import Modality, Person, draw_person
-from tsme.data.synth.render import View, render
+from tsme.data.synth.render import View, draw_facing, render
 from tsme.data.synth.scene import Anywhere
 
 PEOPLE, FRAMES = 60, 4  # chance is 1 in 60
@@ -93,6 +94,41 @@ def test_tones_say_little_across_modalities(
     assert cross_modal_rate(pictures["visible"], pictures[infrared]) < 0.1
 
 
+def probe(taught: NDArray[np.float64], asked: NDArray[np.float64], ridge: float = 1.0) -> float:
+    """Share of `asked` (n, frames, d) that a linear classifier learnt from `taught` names rightly.
+
+    Least squares with a ridge, one output per identity; both sides are scaled to mean 0 and deviation 1,
+    each by itself, so that a sensor's gain alone cannot hide what tones would tell.
+    """
+    x, y = (f.reshape(-1, f.shape[-1]) for f in (taught, asked))
+    x, y = ((f - f.mean(0)) / (f.std(0) + 1e-6) for f in (x, y))
+    identities = np.repeat(np.eye(len(taught)), taught.shape[1], axis=0)
+    weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ identities)
+    named = (y @ weights).argmax(1)
+    return float((named == np.repeat(np.arange(len(asked)), asked.shape[1])).mean())
+
+
+@pytest.mark.parametrize(("modality", "least"), [("visible", 0.35), ("thermal", 0.12), ("nir", 0.35)])
+def test_a_linear_probe_on_histograms_identifies_within_a_modality(
+    pictures: dict[Modality, NDArray[np.uint8]], modality: Modality, least: float
+) -> None:
+    features = histograms(pictures[modality])
+    assert probe(features[:, :2], features[:, 2:]) > least
+
+
+@pytest.mark.parametrize("infrared", ["thermal", "nir"])
+def test_a_linear_probe_on_histograms_is_near_chance_across_modalities(
+    pictures: dict[Modality, NDArray[np.uint8]], infrared: Modality
+) -> None:
+    visible, other = histograms(pictures["visible"]), histograms(pictures[infrared])
+    grey = histograms(
+        np.repeat((pictures["visible"] @ LUMINANCE)[..., None], 3, axis=-1).astype(np.uint8)
+    )
+    for one in (visible, grey):
+        for taught, asked in ((one, other), (other, one)):
+            assert probe(taught, asked) < 4 / PEOPLE
+
+
 def test_the_check_across_modalities_can_fail(pictures: dict[Modality, NDArray[np.uint8]]) -> None:
     """People as warm as their clothes are bright are found by the same comparison."""
 
@@ -101,7 +137,10 @@ def test_the_check_across_modalities_can_fail(pictures: dict[Modality, NDArray[n
         warmth = {part: (luminance(tone),) for part, tone in person.looks["visible"].items()}
         return replace(person, looks={"thermal": warmth})
 
-    assert cross_modal_rate(pictures["visible"], draw_pictures(leaky, "thermal")) > 0.25
+    leaking = draw_pictures(leaky, "thermal")
+    assert cross_modal_rate(pictures["visible"], leaking) > 0.25
+    grey = np.repeat((pictures["visible"] @ LUMINANCE)[..., None], 3, axis=-1).astype(np.uint8)
+    assert probe(histograms(grey), histograms(leaking)) > 6 / PEOPLE
 
 
 @pytest.mark.parametrize("infrared", ["thermal", "nir"])
@@ -113,3 +152,39 @@ def test_looks_are_independent_of_each_other(infrared: Modality) -> None:
         for seen, felt in ((p.looks["visible"], p.looks[infrared]) for p in people)
     ]
     assert 0.42 < np.mean(agree) < 0.58
+
+
+def silhouettes_differ(difficulty: Level) -> float:
+    """Mean absolute difference of two frames of one person before the same kind of camera."""
+    gaps = []
+    for k in range(12):
+        person = draw_person(np.random.default_rng([21, k]))
+        frames = [
+            np.asarray(
+                render(
+                    person,
+                    Anywhere("thermal"),
+                    np.random.default_rng([22, k, frame]),
+                    difficulty=LEVELS[difficulty],
+                )
+            ).astype(float)
+            for frame in range(2)
+        ]
+        one, two = ((f - f.mean()) / f.std() for f in frames)
+        gaps.append(np.abs(one - two).mean())
+    return float(np.mean(gaps))
+
+
+def test_pictures_of_one_person_differ_more_where_it_is_harder() -> None:
+    easy, normal, hard = (silhouettes_differ(level) for level in ("easy", "normal", "hard"))
+    assert easy < normal < hard
+
+
+@pytest.mark.parametrize(
+    ("level", "low", "high"), [("easy", 0, 0), ("normal", 0.03, 0.2), ("hard", 0.25, 0.5)]
+)
+def test_the_other_side_is_seen_as_often_as_the_level_says(level: Level, low: float, high: float) -> None:
+    rng = np.random.default_rng(23)
+    person = draw_person(rng)
+    others = [draw_facing(person, rng, LEVELS[level]) != person.facing for _ in range(200)]
+    assert low <= np.mean(others) <= high

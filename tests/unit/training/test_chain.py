@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tsme.config import Config, override
+from tsme.evaluation.trials import describe_trial
 from tsme.models.bundle import load_model, load_translators
 from tsme.models.translate import translate
 from tsme.training.chain import Chain, run_chain
@@ -213,3 +214,28 @@ def test_validation_does_not_change_what_is_learnt(chain, undisturbed, make_spli
     with_it = [r.losses for r in run_chain(validated, Worker())]
     without = replace(chain, products=chain.products / "without")
     assert with_it == [r.losses for r in run_chain(without, Worker())]
+
+
+def test_without_translations_there_is_no_first_stage(chain: Chain, make_split, noise):
+    config = override(chain.config, {"reid.pwif": False, "reid.iai": False})
+    alone = replace(chain, config=config)
+    assert epochs(run_chain(alone, Worker())) == [("reid", 1), ("reid", 2)]
+    assert not alone.translators_file.exists() and alone.key != chain.key
+    model = load_model(alone.model_file, CPU)
+    assert model.translators is None
+    images = {"visible": noise(3, 1), "infrared": noise(4, 2)}
+    found = describe_trial(model, images, CPU, flips=(False, True))[False]
+    assert {m: x.shape for m, x in found.items()} == {"visible": (3, 48), "infrared": (4, 48)}
+    measured = replace(alone, validation=make_split(range(5, 9)))
+    assert "val_mAP" in list(run_chain(measured, Worker()))[-1].metrics
+
+
+def test_translators_are_measured_on_people_held_out(chain: Chain, make_split):
+    held = replace(chain, validation=make_split(range(5, 9)), only_translators=True)
+    (*_, last) = run_chain(held, Worker())
+    assert set(last.metrics) == {"lr"}  # no truth, and no trained network to compare in
+    (file,) = chain.products.glob("translators-*")
+    plain = load_file(file)
+    file.unlink()
+    list(run_chain(replace(chain, only_translators=True), Worker()))
+    assert all(torch.equal(value, plain[name]) for name, value in load_file(file).items())

@@ -1,0 +1,89 @@
+"""An ablation's means, spreads and paired differences, worked out by hand; its table and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from tsme.evaluation.trials import Row
+from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
+
+OVER = {"plain": None, "more": "plain", "most": "more"}
+
+
+def row(mAP: float, direction: str = "visible-to-infrared", **options: object) -> Row:
+    figures = {"rank1": mAP / 2, "rank5": 0.0, "rank10": 0.0, "rank20": 0.0, "mAP": mAP, "mINP": mAP / 4}
+    counts = {"queries": 4, "skipped_queries": 0, "gallery": 4, "test_identities": 2}
+    origin = {"model": "k", "model_trial": 1, "seen_identities": 0}
+    return Row(trial=1, direction=direction, **figures, **counts, **origin, **options)
+
+
+SAMPLES = {
+    "plain": [[row(0.20)], [row(0.30)], [row(0.25)]],
+    "more": [[row(0.30)], [row(0.38)], [row(0.36)]],
+    "most": [
+        [row(0.31), row(0.5, flip=True)],
+        [row(0.35), row(0.5, flip=True)],
+        [row(0.45), row(0.5, flip=True)],
+    ],
+}
+
+
+def test_differences_are_between_equal_seeds():
+    plain, more, most, flipped = compare(SAMPLES, OVER)
+    assert plain.figures["mAP"] == pytest.approx((0.25, 0.05))  # deviations -5, 5, 0 of n - 1 = 2
+    assert plain.gains == {} and plain.over is None
+    # 10, 8 and 11 points: mean 29 / 3, variance (1/9 + 25/9 + 16/9) / 2.
+    assert more.gains["mAP"].difference == pytest.approx((0.29 / 3, 0.01 * (42 / 18) ** 0.5))
+    assert more.gains["mAP"].clear and more.gains["rank1"].clear
+    # 1, -3 and 9 points: within the spread.
+    assert most.gains["mAP"].difference.mean == pytest.approx(0.07 / 3)
+    assert not most.gains["mAP"].clear
+    assert flipped.protocol.endswith("with flip") and flipped.gains == {}
+
+
+def test_a_gain_smaller_than_the_spread_of_either_variant_is_not_clear():
+    wide = {"plain": [[row(0.1)], [row(0.5)]], "more": [[row(0.12)], [row(0.52)]]}
+    _, more = compare(wide, OVER)
+    assert more.gains["mAP"].difference == pytest.approx((0.02, 0.0), abs=1e-12)
+    assert not more.gains["mAP"].clear
+
+
+def test_one_seed_has_no_spread_and_proves_nothing():
+    _, more = compare({"plain": [[row(0.1)]], "more": [[row(0.9)]]}, OVER)
+    assert more.figures["mAP"].std is None and not more.gains["mAP"].clear
+
+
+def test_figures_of_several_draws_are_averaged_first():
+    drawn = {"plain": [[row(0.1, draw=0), row(0.3, draw=1)], [row(0.4, draw=0), row(0.4, draw=1)]]}
+    (line,) = compare(drawn, OVER)
+    assert line.figures["mAP"].mean == pytest.approx(0.3)
+
+
+def test_tables_say_what_adds_to_what():
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(ablation_table(compare(SAMPLES, OVER), 3))
+    scores = {
+        "DSGAN": [{"ssim_infrared": 0.5}, {"ssim_infrared": 0.7}],
+        "grey copy": [{"ssim_infrared": 0.1}],
+    }
+    console.print(translation_table(scores))
+    text = console.export_text()
+    assert "25.00 ± 5.00" in text and "+9.67 ± 1.53" in text
+    assert "more than the spread" in text and "within the spread" in text
+    assert "0.600 ± 0.141" in text and "SSIM to infrared" in text
+
+
+def test_the_picture_has_a_panel_for_each_direction(tmp_path: Path):
+    both = {
+        name: [[*rows, row(0.1, "infrared-to-visible")] for rows in seeds]
+        for name, seeds in SAMPLES.items()
+    }
+    sizes = []
+    for samples in (SAMPLES, both):
+        ablation_plot(samples, compare(samples, OVER), tmp_path / "picture")
+        sizes.append(Image.open(tmp_path / "picture").size)
+    assert sizes[1][0] > 1.5 * sizes[0][0]
