@@ -151,7 +151,8 @@ def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHand
         _wait_for_checkpoints()
         log_epoch(job.runs[result.stage], result)
         board.post.remote(describe(job.label, result))
-    name = f"trial{job.chain.trial:02d}-{result.stage}-{result.epoch:04d}"
+    # A lane may hold several chains of one trial.
+    name = f"trial{job.chain.trial:02d}-{job.chain.key}-{result.stage}-{result.epoch:04d}"
     checkpoint = None
     if worker.leads:
         (folder / name).mkdir()

@@ -1,0 +1,105 @@
+"""An ablation on real Ray and MLflow: what it trains, measures and leaves, and that it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from PIL import Image
+from rich.console import Console
+
+from tsme.config import override
+from tsme.data.synth import generate_regdb
+from workflows.ablate import run_ablation
+from workflows.flow import workflow
+
+SEEDS, SAMPLES = 2, 2
+VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong", "sweep winner"]
+
+
+def ablate(config, data: Path, out: Path, *, resume: bool = False) -> tuple[dict, str]:
+    """What it returned and printed."""
+    console = Console(record=True, width=160, file=open(os.devnull, "w"))  # noqa: SIM115
+    with workflow(
+        config, data, out, name="ablate", trials=[1], resume=resume, console=console, samples=SAMPLES
+    ) as flow:
+        return run_ablation(flow, SEEDS, sweep=True), console.export_text()
+
+
+@pytest.fixture(scope="module")
+def finished(ray_here, tiny_config, tmp_path_factory):
+    """Folder, configuration, results and prints of a finished ablation on data with a truth."""
+    folder = tmp_path_factory.mktemp("ablate")
+    data, before = folder / "regdb", Path.cwd()
+    generate_regdb(data, identities=12, images=4, trials=1, seed=5, truth=True)
+    os.chdir(folder)
+    config = override(tiny_config, {"reid.identities": 2})
+    yield folder, config, *ablate(config, data, folder / "out")
+    os.chdir(before)
+
+
+def test_every_variant_is_measured_with_every_seed(finished):
+    folder, _, results, _ = finished
+    assert json.loads((folder / "out" / "ablation.json").read_text()) == results
+    assert list(results["samples"]) == VARIANTS
+    models = set()
+    for seeds in results["samples"].values():
+        assert len(seeds) == SEEDS
+        for rows in seeds:
+            plain = [row for row in rows if not row["flip"] and not row["rerank"]]
+            assert {row["direction"] for row in plain} == {"visible-to-infrared", "infrared-to-visible"}
+            assert all(row["seen_identities"] == 0 and row["queries"] == 6 * 4 for row in rows)
+            models |= {row["model"] for row in rows}
+    assert len(models) == len(VARIANTS) * SEEDS, "each with weights of its own"
+    strong = results["samples"]["strong"][0]
+    assert {(row["flip"], row["rerank"]) for row in strong} == {(f, r) for f in (0, 1) for r in (0, 1)}
+
+
+def test_gains_are_over_the_variant_before(finished):
+    lines = finished[2]["summary"]
+    over = {line["variant"]: line["over"] for line in lines if " with " not in line["protocol"]}
+    last = "PwIF and IAI"
+    assert over == dict(zip(VARIANTS, [None, "baseline", "PwIF", last, last], strict=True))
+
+
+def test_translators_of_test_people_are_measured_beside_trivial_ones(finished):
+    scores = finished[2]["translators"]
+    assert {"DSGAN", "DSGAN without skips", "grey copy", "histogram matching"} <= set(scores)
+    names = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
+    assert all(set(one) == names for seeds in scores.values() for one in seeds)
+    assert scores["DSGAN"][0] != scores["DSGAN"][1] != scores["DSGAN without skips"][1]
+
+
+def test_mlflow_holds_a_run_for_every_training_and_the_picture(finished):
+    folder, _, results, _ = finished
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    parent = client.get_run(results["mlflow_run"])
+    found = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    names = {run.info.run_name for run in found}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    for seed in range(SEEDS):
+        assert {f"seed {seed} {variant} stage 2 reid" for variant in VARIANTS} <= names
+        assert f"seed {seed} DSGAN without skips stage 1 dsgan" in names
+        assert f"seed {seed} baseline stage 1 dsgan" not in names
+    assert {"ablation.json", "ablation.png"} <= {
+        f.path for f in client.list_artifacts(parent.info.run_id)
+    }
+    assert Image.open(folder / "out" / "ablation.png").width > 600
+    (sample,) = [run for run in found if run.info.run_name == "sweep sample-01"]
+    assert "ssim_infrared" in sample.data.metrics, "people held out, whose truth is known"
+
+
+def test_going_on_trains_and_measures_nothing_again(finished):
+    folder, config, results, printed = finished
+    assert "trained of 4 that all samples have" in printed
+    files = {f: f.stat().st_mtime_ns for f in (folder / "out" / "stages").iterdir()}
+    again, said = ablate(config, folder / "regdb", folder / "out", resume=True)
+    assert {f: f.stat().st_mtime_ns for f in (folder / "out" / "stages").iterdir()} == files
+    for part in ("samples", "summary", "translators", "sweep"):
+        assert again[part] == results[part]
+    assert "train: 0 of 10 variants" in said
