@@ -9,6 +9,7 @@ import typer
 
 from tsme.config import Config, override, parse_settings
 from tsme.errors import UserError
+from tsme.presets import PRESETS, preset
 from workflows.data import Dataset
 
 
@@ -35,7 +36,7 @@ class StageName(StrEnum):
 
 
 PresetOption = Annotated[
-    str, typer.Option("--preset", help="A preset of tsme.presets: demo, regdb, sysu, llcm, csv.")
+    str, typer.Option("--preset", help=f"A preset of tsme.presets: {', '.join(PRESETS)}.")
 ]
 DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
 DataOption = Annotated[
@@ -49,8 +50,6 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run i
 
 def configured(preset_name: str, settings: list[str]) -> Config:
     """A preset with the values of --set."""
-    from tsme.presets import preset
-
     return override(preset(preset_name), parse_settings(settings))
 
 

@@ -52,6 +52,10 @@ def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
 def test_what_is_left_out_of_the_method_is_left_out_of_the_search(tiny_config):
     space = search_space(override(tiny_config, {"reid.loss.hetero_centre": 0, "reid.loss.real": 0}))
     assert not {"reid.loss.hetero_centre", "reid.loss.real"} & set(space)
+    alone = search_space(override(tiny_config, {"reid.iai": False}))
+    assert set(search_space(tiny_config)) - set(alone) == {"reid.loss.real", "reid.loss.translated"}
+    plain = search_space(override(tiny_config, {"reid.iai": False, "reid.pwif": False}))
+    assert set(alone) - set(plain) == {"dsgan.loss.cycle", "dsgan.loss.identity"}
     wide = override(tiny_config, {"reid.loss.fused": 3.0})
     assert search_space(wide)["reid.loss.fused"].upper == 3.0
 
