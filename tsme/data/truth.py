@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,12 +14,13 @@ from tsme.data.records import ImageList
 TRUTH = "Truth"
 
 
-def load_truth(images: ImageList, height: int, width: int) -> Tensor | None:
+def load_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:
     """Every image's moment in the other modality, uint8 (n, 3, H, W); None of a data set without.
 
-    Raises UserError naming a file that is missing or damaged.
+    `root` is where the data set is on this machine. Raises UserError naming a file that is missing or
+    damaged.
     """
-    folder = images.root / TRUTH
+    folder = root / TRUTH
     if not folder.is_dir():
         return None
     files = [folder / path for path in images.paths]

@@ -64,7 +64,7 @@ class HeldOut:
         """A split's images and, of a data set that has them, their true counterparts."""
 
         def truth(images: ImageList) -> Tensor | None:
-            return load_truth(images, pixels.height, pixels.width)
+            return load_truth(pixels.dataset.root, images, pixels.height, pixels.width)
 
         known = {m: found for m in MODALITIES if (found := truth(split[m])) is not None}
         return cls(pixels.split(split), known, features)

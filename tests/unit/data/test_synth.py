@@ -273,16 +273,16 @@ def test_truth_is_grey_of_thermal_pictures_and_coloured_of_visible_ones(with_tru
 
 def test_truth_is_read_by_the_images_it_belongs_to(with_truth: Path, dataset: Path) -> None:
     split = RegDB(with_truth).read(1).test
-    truths = load_truth(split.visible, 64, 32)
+    truths = load_truth(with_truth, split.visible, 64, 32)
     assert truths is not None and truths.shape == (len(split.visible), 3, 64, 32)
     first = Image.open(with_truth / "Truth" / split.visible.paths[0]).resize(
         (32, 64), Image.Resampling.BILINEAR
     )
     assert np.array_equal(truths[0].numpy().transpose(1, 2, 0), np.asarray(first))
-    assert load_truth(RegDB(dataset).read(1).test.visible, 64, 32) is None
+    assert load_truth(dataset, RegDB(dataset).read(1).test.visible, 64, 32) is None
     (with_truth / "Truth" / split.infrared.paths[1]).unlink()
     with pytest.raises(UserError, match=Path(split.infrared.paths[1]).name):
-        load_truth(split.infrared, 64, 32)
+        load_truth(with_truth, split.infrared, 64, 32)
 
 
 def test_only_regdb_has_a_truth(tmp_path: Path) -> None:
