@@ -142,7 +142,7 @@ class Reid(Frozen):
     iai: bool = True
     precision: Precision = "float32"
     embedding: Positive = 512
-    pooling_power: Annotated[float, Field(ge=1, le=10)] = 1.0
+    pooling_power: Annotated[float, Field(ge=1, le=6)] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     epochs: Positive = 60
     identities: Annotated[int, Field(ge=2)] = 4
@@ -282,7 +282,9 @@ def _bad_value(error: ValidationError, values: Mapping[str, Any]) -> UserError:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
     key = next((key for key in values if path == key or path.startswith(key + ".")), None)
-    if key is None:  # a check over a whole section: name the keys set in it
+    if key is None:  # a check over a whole section: name a key set in it, of its own before others
+        key = next((key for key in values if key.rpartition(".")[0] == path), None)
+    if key is None:
         key = next((key for key in values if key.startswith(path)), path)
     message = first["msg"].removeprefix("Value error, ")
     return UserError(f"--set {key}={values.get(key, first['input'])}: {message}")

@@ -60,14 +60,15 @@ def hetero_centre_triplet(
     own[:count, count:] = own[count:, :count] = 0
     both = F.normalize(torch.cat([visible, infrared], dim=1), dim=-1)
     centres = own @ both / own.sum(1, keepdim=True)  # (S, B, E)
-    gaps = torch.cdist(centres, centres)  # (S, B, B)
+    # By differences: by products, small distances lose their digits.
+    gaps = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")  # (S, B, B)
     same = labels[:, None] == labels
     opposite = same & (own == 0)  # the same person's images in the other modality
     positive = (gaps * opposite).sum(-1) / opposite.sum(-1).clamp_min(1)  # all of them have one centre
     negative = gaps.masked_fill(same, torch.inf).amin(-1)
     share = opposite.any(-1) / own.sum(1)  # an anchor's term is shared by its images
     violated = (margin + positive - negative).clamp_min(0)  # (S, B)
-    return (violated * share).sum(-1) / share.sum()
+    return (violated * share).sum(-1) / share.sum().clamp_min(1)
 
 
 def reid_losses(

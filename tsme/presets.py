@@ -129,13 +129,19 @@ class Variant(NamedTuple):
 
 
 def ablation(config: Config) -> list[Variant]:
-    """What the method's parts add, one after the other: the same data, seed and recipe otherwise."""
-    return [
+    """What the method's parts add, one after the other: the same data, seed and recipe otherwise.
+
+    Of a configuration that is the stronger recipe already, the parts alone.
+    """
+    variants = [
         Variant("baseline", override(config, {"reid.pwif": False, "reid.iai": False}), None),
-        Variant("PwIF", override(config, {"reid.iai": False}), "baseline"),
-        Variant("PwIF and IAI", config, "PwIF"),
-        Variant("strong", strong(config), "PwIF and IAI"),
+        Variant("PwIF", override(config, {"reid.pwif": True, "reid.iai": False}), "baseline"),
+        Variant("PwIF and IAI", override(config, {"reid.pwif": True, "reid.iai": True}), "PwIF"),
     ]
+    full = variants[-1].config
+    return (
+        variants if strong(full) == full else [*variants, Variant("strong", strong(full), "PwIF and IAI")]
+    )
 
 
 def regdb_strong() -> Config:

@@ -1,7 +1,7 @@
 """The sweep: Optuna proposes samples, ASHA stops bad ones early, and a stopped sweep goes on.
 
-What a sample runs is handed in; it reports `epoch` (from 1), `val_mAP`, and the best so far as
-`best_mAP` and `best_epoch`.
+What a sample runs is handed in; it reports `epoch` (from 1; the last one if it diverged, so that it is
+not waited for), how many it `trained`, `val_mAP`, and the best so far as `best_mAP` and `best_epoch`.
 """
 
 from __future__ import annotations
@@ -170,5 +170,5 @@ def _sample(result: Any) -> Sample:
         values=dict(metrics["config"]),
         score=float(metrics["best_mAP"]),
         epoch=int(metrics["best_epoch"]),
-        epochs=int(metrics["epoch"]),
+        epochs=int(metrics["trained"]),
     )

@@ -1,12 +1,12 @@
 """`tsme ablate`: what each part of the method is worth, over seeds, on people nobody trained on.
 
-Every variant of a seed has the same translators, first weights and batches; so differences are taken
-between equal seeds.
+Every variant of a seed has the same translators, begins with the same trunks and sees the same batches;
+so differences are taken between equal seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -14,18 +14,19 @@ import ray
 import torch
 from torch import Tensor, nn
 
-from tsme.config import Resources, override
+from tsme.config import Config, Resources, override
 from tsme.data.images import grey
 from tsme.data.records import MODALITIES, Modality, Split, other
 from tsme.data.store import PixelStore
-from tsme.errors import failure
+from tsme.errors import JobFailed, failure
 from tsme.evaluation.protocols import searches
 from tsme.evaluation.translation import Features, HeldOut, match_histogram
 from tsme.evaluation.trials import Row, translate_split
 from tsme.files import reading, replacing, write_json
 from tsme.models.bundle import load_model, load_translators
+from tsme.models.reid import Stream
 from tsme.presets import Variant, ablation
-from tsme.report.ablation import Line, ablation_plot, ablation_table, compare, translation_table
+from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
 from tsme.training.chain import Chain
 from workflows.evaluate import Exam
 from workflows.flow import Workflow
@@ -35,38 +36,43 @@ from workflows.pretrain import pretrain_trunks
 from workflows.server import shown
 
 Scores = dict[str, list[dict[str, float]]]
+FULL, WINNER = "PwIF and IAI", "sweep winner"
 
 
 def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
     """Train and test every variant with every seed, on the first trial; what ablation.json holds.
 
-    With `sweep` the configuration that a sweep chooses on held-out training people is one of them.
+    With `sweep` the configuration that a sweep chooses on held-out training people is one of them,
+    unless it is the one the sweep began with.
     """
     number, trial = next(iter(flow.trials.items()))
     variants = ablation(flow.config)
+    asked = {v.name: searches(flow.pixels.dataset, trial, v.config.evaluation) for v in variants}
     choice = choose(flow) if sweep else None
-    if choice is not None:
-        variants.append(Variant("sweep winner", choice.config, "PwIF and IAI"))
-    pretrain_trunks(flow, flow.config)
-    translators = _train_translators(flow, variants, number, seeds)
+    if choice is not None and choice.config not in [variant.config for variant in variants]:
+        variants.append(Variant(WINNER, choice.config, FULL))
+        asked[WINNER] = asked[FULL]
+    numbers = range(flow.config.seed, flow.config.seed + seeds)
+    pretrain_trunks(flow, next(v.config for v in variants if v.name == FULL))
+    translators = _train_translators(flow, variants, number, numbers)
     chains = {
-        _label(variant.name, seed): flow.chain(override(variant.config, {"seed": seed}), number)
-        for seed in range(seeds)
+        (variant.name, seed): flow.chain(override(variant.config, {"seed": seed}), number)
+        for seed in numbers
         for variant in variants
     }
-    train_chains(flow, chains, "variants")
-    exams = {
-        label: Exam(number, chain.model_file, searches(flow.pixels.dataset, trial, asked), asked)
-        for label, chain in chains.items()
-        for asked in [chain.config.evaluation]
-    }
-    rows = measure(flow, exams)
-    samples = {v.name: [rows[_label(v.name, seed)] for seed in range(seeds)] for v in variants}
-    lines = compare(samples, {v.name: v.over for v in variants})
-    judge = chains[_label("baseline", 0)]
+    train_chains(flow, {_label(*key): chain for key, chain in chains.items()}, "variants")
+    rows = measure(
+        flow,
+        {
+            _label(*key): Exam(number, chain.model_file, asked[key[0]], chain.config.evaluation)
+            for key, chain in chains.items()
+        },
+    )
+    samples = {v.name: [rows[_label(v.name, seed)] for seed in numbers] for v in variants}
+    judge = chains["baseline", numbers[0]]
     with flow.step("measure translations"):
         scores = _score_translators(flow, translators, judge, trial.test)
-    return _report(flow, samples, lines, scores, choice)
+    return _report(flow, variants, samples, scores, choice)
 
 
 def _label(name: str, seed: int) -> str:
@@ -74,24 +80,40 @@ def _label(name: str, seed: int) -> str:
 
 
 def _train_translators(
-    flow: Workflow, variants: list[Variant], number: int, seeds: int
+    flow: Workflow, variants: list[Variant], number: int, seeds: Sequence[int]
 ) -> dict[str, list[Chain]]:
-    """Stage 1 of every seed, and once more without skips: chains by translator, seeds in order."""
-    full, bare = flow.config, override(flow.config, {"dsgan.skips": False})
-    kinds = {"DSGAN": full, "DSGAN without skips": bare}
+    """Stage 1 of every seed: chains by translator, seeds in order, and a control without skips.
+
+    The control may collapse: that is a result as well, and ends nothing; the seed is left out.
+    """
+    full = next(variant.config for variant in variants if variant.name == FULL)
+    kinds = {"DSGAN": full}
     for variant in variants:  # a sweep's winner may have translators of its own
-        if variant.config.dsgan != full.dsgan:
-            kinds[f"{variant.name}: DSGAN"] = variant.config
-    chains = {
-        name: [
-            flow.chain(override(config, {"seed": seed}), number, only_translators=True)
-            for seed in range(seeds)
+        if variant.config.reid.pwif and variant.config.dsgan != full.dsgan:
+            kinds[f"DSGAN of the {variant.name}"] = variant.config
+    control = "DSGAN without skips"
+
+    def chains(config: Config) -> list[Chain]:
+        return [
+            flow.chain(override(config, {"seed": seed}), number, only_translators=True) for seed in seeds
         ]
-        for name, config in kinds.items()
+
+    trained = {name: chains(config) for name, config in kinds.items()}
+    train_chains(flow, _labelled(trained, seeds), "translators")
+    trained[control] = chains(override(full, {"dsgan.skips": False}))
+    try:
+        train_chains(flow, _labelled({control: trained[control]}, seeds), "translators without skips")
+    except JobFailed as error:
+        flow.console.print(f"  note: {error}", soft_wrap=True)
+    return {name: done for name, each in trained.items() if (done := [c for c in each if c.done])}
+
+
+def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[str, Chain]:
+    return {
+        _label(name, seed): chain
+        for name, each in chains.items()
+        for seed, chain in zip(seeds, each, strict=True)
     }
-    labelled = {_label(name, s): c for name, each in chains.items() for s, c in enumerate(each)}
-    train_chains(flow, labelled, "translators")
-    return chains
 
 
 def _score_translators(
@@ -103,9 +125,12 @@ def _score_translators(
     translations, so that no translator has taught it.
     """
     resources = flow.config.resources
-    score = ray.remote(num_cpus=resources.cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(
-        _score
-    )
+    score = ray.remote(
+        num_cpus=resources.cpus,
+        num_gpus=min(resources.gpus or 0, 1),
+        max_retries=2,
+        retry_exceptions=[JobFailed],
+    )(_score)
     train = flow.trials[judge.trial].train
     tasks = {
         name: [score.remote(chain, judge, flow.pixels, train, test, resources) for chain in chains]
@@ -131,7 +156,7 @@ def _score(
     device = torch.device("cuda" if resources.gpus else "cpu")
     network = load_model(judge.model_file, device).network
     streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
-    features = {m: Features(real) for m, (real, *_) in streams.items()}
+    features = {m: Features.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
     held = HeldOut.read(test, pixels, features)
     if isinstance(translator, Chain):
         networks, _ = load_translators(translator.translators_file, translator.config, device)
@@ -144,23 +169,25 @@ def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modalit
     """An image as it is, in grey; or with the grey values of the other modality's training images."""
     if name == "grey copy":
         return grey(images)
-    return match_histogram(images, grey(real[other(modality)]))
+    return match_histogram(images, real[other(modality)])
 
 
 def _report(
     flow: Workflow,
+    variants: list[Variant],
     samples: Mapping[str, list[list[Row]]],
-    lines: list[Line],
     scores: Scores,
     choice: Choice | None,
 ) -> dict[str, Any]:
     """Print the tables, draw the picture, and write all figures to ablation.json."""
+    lines = compare(samples, {variant.name: variant.over for variant in variants})
     seeds = len(samples["baseline"])
     results = {
         "dataset": flow.config.dataset,
         "config": flow.config.model_dump(mode="json"),
         "data_fingerprint": flow.pixels.fingerprint,
         "seeds": seeds,
+        "variants": {variant.name: variant.config.model_dump(mode="json") for variant in variants},
         "samples": {
             name: [[row.to_json() for row in rows] for rows in each] for name, each in samples.items()
         },

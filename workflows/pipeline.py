@@ -196,9 +196,9 @@ def _train_lane(flow: Workflow, display: Display, chains: Mapping[str, Chain]) -
     if all(chain.done for chain in chains.values()):
         return
     jobs = [TrainJob(chain, label, _stage_runs(flow, label, chain)) for label, chain in chains.items()]
-    first, *others = chains.values()
-    people = "-".join(f"{chain.trial:02d}" for chain in chains.values())
-    name = f"trials-{people}-{first.config.digest('reid', keys=[c.key for c in (first, *others)])}"
+    people = "-".join(f"{n:02d}" for n in dict.fromkeys(chain.trial for chain in chains.values()))
+    first = next(iter(chains.values()))
+    name = f"trials-{people}-{first.config.digest('reid', keys=[c.key for c in chains.values()])}"
     train_lane(jobs, display.board, name, flow.out / "ray")
 
 

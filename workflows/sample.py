@@ -41,21 +41,22 @@ class SampleJob:
         run = self.parent.child(f"sweep {label}", label, values)
         state = load_checkpoint(ray.tune.get_checkpoint())
         best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
+        trained = 0
         device = torch.device("cuda" if config.resources.gpus else "cpu")
         try:
             for result in run_chain(chain, Worker(device=device), state):
                 log_epoch(run, result)
                 self.board.post.remote(describe(label, result))
                 if result.stage == "reid":
+                    trained = result.epoch
                     best = _better(best, result)
                     run.log_metrics(best, step=result.epoch)
                     _report(result, best)
         except Diverged as error:
             run.tag({"diverged": str(error)})
             run.close("FAILED")
-            ray.tune.report(
-                {"epoch": config.reid.epochs, "val_mAP": 0.0, "best_mAP": 0.0, "best_epoch": 0}
-            )
+            nothing = {"val_mAP": 0.0, "best_mAP": 0.0, "best_epoch": 0}
+            ray.tune.report(nothing | {"epoch": config.reid.epochs, "trained": trained})
         except UserError as error:
             run.tag({"error": str(error)})
             run.close("FAILED")
@@ -73,6 +74,11 @@ def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:
 def _report(result: EpochResult, best: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ray.tune.report(
-            {"epoch": result.epoch, "val_mAP": result.metrics["val_mAP"], **best},
+            {
+                "epoch": result.epoch,
+                "trained": result.epoch,
+                "val_mAP": result.metrics["val_mAP"],
+                **best,
+            },
             checkpoint=save_checkpoint(result.checkpoint | {"best": best}, Path(folder)),
         )

@@ -25,7 +25,8 @@ def pretended():
         for epoch in range(1, 9):
             time.sleep(0.05)
             score = epoch / (8 * (1 + lr))
-            ray.tune.report({"epoch": epoch, "val_mAP": score, "best_mAP": score, "best_epoch": epoch})
+            best = {"best_mAP": score, "best_epoch": epoch}
+            ray.tune.report({"epoch": epoch, "trained": epoch, "val_mAP": score} | best)
 
     return sample
 
@@ -109,7 +110,7 @@ def test_samples_run_side_by_side(ray_here, tiny_config, tmp_path: Path):
         (marks / ray.tune.get_context().get_trial_name()).write_text(str(time.time()))
         time.sleep(8)
         (marks / (ray.tune.get_context().get_trial_name() + "-end")).write_text(str(time.time()))
-        ray.tune.report({"epoch": 1, "val_mAP": 0.5, "best_mAP": 0.5, "best_epoch": 1})
+        ray.tune.report({"epoch": 1, "trained": 1, "val_mAP": 0.5, "best_mAP": 0.5, "best_epoch": 1})
 
     config = override(tiny_config, {"reid.epochs": 1, "sweep.concurrent": None, "resources.gpus": 0})
     sweep(overlapping, search_space(config), config=config, samples=2, storage=tmp_path, name="side")

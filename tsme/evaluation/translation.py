@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tsme.data.augment import send, to_pixels, to_range
@@ -22,6 +23,7 @@ from tsme.data.truth import load_truth
 from tsme.models.backbone import Normalise, Trunk
 from tsme.models.dsgan import Translators
 from tsme.models.inference import CHUNK
+from tsme.models.reid import Stream
 
 LEAST_SPREAD = 0.03  # of real images' spread; translators have a tenth of it after a few steps, soon half
 FEW = 64  # images that tell
@@ -30,14 +32,20 @@ FEW = 64  # images that tell
 class Features(nn.Module):
     """Mean features (n, C) of uint8 images (n, 3, H, W) by a network of ours, for a Fréchet distance."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__()
         self.network = network.eval()
+        self.num_features = channels  # or torchmetrics tries a picture to find out, on the CPU
 
     @classmethod
     def of_trunk(cls, trunk: Trunk) -> Features:
         """Of a trunk's last map."""
-        return cls(nn.Sequential(Normalise(), trunk))
+        return cls(nn.Sequential(Normalise(), trunk), trunk.channels[-1])
+
+    @classmethod
+    def of_stream(cls, stream: Stream) -> Features:
+        """Of a stream's map."""
+        return cls(stream, stream.trunk.channels[-1])
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -93,19 +101,29 @@ def _luminance(images: Tensor, modality: Modality) -> Tensor:
 
 
 def _likeness(made: Tensor, truth: Tensor) -> dict[str, float]:
-    """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images."""
+    """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images.
+
+    Of all three channels, which translators make one by one.
+    """
     # Here and below: importing torchmetrics takes seconds, which most commands do without.
     from torchmetrics.functional.image import (
         peak_signal_noise_ratio,
         structural_similarity_index_measure,
     )
 
-    one, two = made[:, :1].float(), truth[:, :1].float()
-    psnr = peak_signal_noise_ratio(
-        one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
-    )
-    ssim = structural_similarity_index_measure(one, two, data_range=255.0)
-    return {"psnr": float(psnr), "ssim": float(cast(Tensor, ssim))}
+    psnr = ssim = 0.0
+    for chunk in zip(made.split(CHUNK), truth.split(CHUNK), strict=True):
+        one, two = (x.float() for x in chunk)
+        share = len(one) / len(made)
+        psnr += (
+            share
+            * peak_signal_noise_ratio(
+                one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
+            ).item()
+        )
+        alike = cast(Tensor, structural_similarity_index_measure(one, two, data_range=255.0))
+        ssim += share * alike.item()
+    return {"psnr": psnr, "ssim": ssim}
 
 
 def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device) -> float:
@@ -115,8 +133,8 @@ def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    size = (3, *made.shape[2:])
-    distance = FrechetInceptionDistance(feature=features, input_img_size=size).to(device)
+    # The leading worker measures alone: nobody would answer if it asked the others for theirs.
+    distance = FrechetInceptionDistance(feature=features, sync_on_compute=False).to(device)
     for images, is_real in ((made, False), (real, True)):
         for chunk in images.split(CHUNK):
             distance.update(send(chunk, device), real=is_real)
@@ -128,16 +146,20 @@ def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
 
     What a translation gains over this it owes to looking at more than one pixel.
     """
-    levels = np.arange(256)
-    wanted = (
-        np.bincount(reference[:, 0].numpy().ravel(), minlength=256).cumsum() / reference[:, 0].numel()
-    )
+    wanted = _cumulated(reference)
     matched = torch.empty_like(images)
-    for source, target in zip(grey(images), matched, strict=True):
-        own = np.bincount(source[0].numpy().ravel(), minlength=256).cumsum() / source[0].numel()
-        table = torch.from_numpy(np.interp(own, wanted, levels).round().astype(np.uint8))
-        target.copy_(table[source.long()])
+    for source, target in zip(images.split(1), matched.split(1), strict=True):
+        moved = np.interp(_cumulated(source), wanted, np.arange(256)).round().astype(np.uint8)
+        target.copy_(torch.from_numpy(moved)[grey(source).long()])
     return matched
+
+
+def _cumulated(images: Tensor) -> NDArray[np.float64]:
+    """The share (256,) of an image set's pixels that are of a grey value or a lower one."""
+    counts = np.zeros(256)
+    for chunk in images.split(CHUNK):  # all at once would take many times their memory
+        counts += np.bincount(grey(chunk)[:, 0].numpy().ravel(), minlength=256)
+    return counts.cumsum() / counts.sum()
 
 
 @torch.no_grad()
@@ -163,4 +185,4 @@ def collapsed(translators: Translators, images: Mapping[Modality, Tensor], devic
 
 def _spread(images: Tensor) -> float:
     """Standard deviation of a pixel over the images, mean over pixels."""
-    return float(images[:, 0].float().std(0).mean())
+    return float(images.float().std(0).mean())

@@ -33,13 +33,19 @@ class Spread(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """What a variant adds to another: the spread of differences between equal seeds.
+    """What a variant adds to another, or takes from it: the spread of differences between equal seeds.
 
-    `clear` if the mean difference is larger than its own deviation over seeds and than either variant's.
+    `clear` if the mean difference is larger than its own deviation over seeds and than either variant's;
+    None of a single seed, which has none.
     """
 
     difference: Spread
-    clear: bool
+    clear: bool | None
+
+    def __str__(self) -> str:
+        if self.clear is None:
+            return ""
+        return ("gain" if self.difference.mean > 0 else "loss") if self.clear else "within the spread"
 
 
 class Line(NamedTuple):
@@ -90,8 +96,8 @@ def _mean(rows: Sequence[Row], protocol: str, figure: str) -> float:
 
 def _gain(ours: Sequence[float], theirs: Sequence[float]) -> Gain:
     difference = Spread.of([a - b for a, b in zip(ours, theirs, strict=True)])
-    spreads = [s.std for s in (difference, Spread.of(ours), Spread.of(theirs))]
-    return Gain(difference, all(std is not None and difference.mean > std for std in spreads))
+    spreads = [s.std for s in (difference, Spread.of(ours), Spread.of(theirs)) if s.std is not None]
+    return Gain(difference, abs(difference.mean) > max(spreads) if spreads else None)
 
 
 def ablation_table(lines: Sequence[Line], seeds: int) -> Table:
@@ -106,7 +112,7 @@ def ablation_table(lines: Sequence[Line], seeds: int) -> Table:
                 gained = [f"{line.gains[f].difference.mean * 100:+.2f}" for f in ("rank1", "mAP")]
                 spread = line.gains["mAP"].difference.std
                 gained[1] += "" if spread is None else f" ± {100 * spread:.2f}"
-                gained.append("more than the spread" if line.gains["mAP"].clear else "within the spread")
+                gained.append(str(line.gains["mAP"]))
             name = protocol.replace("-to-", " to ") if number == 0 else ""
             cells = [str(line.figures[f]) for f in FIGURES]
             table.add_row(name, line.variant, *cells, line.over or "", *gained)

@@ -68,10 +68,14 @@ class Chain:
     @property
     def dsgan_key(self) -> str:
         """Name of stage 1's result."""
+        return self._digest("dsgan", weights=self._weights(self.config.dsgan.backbone))
+
+    def _digest(self, *sections: str, **inputs: object) -> str:
+        """Names what comes of this trial's people with these sections of the configuration."""
         return self.config.digest(
-            "dataset", "seed", "image", "dsgan",
+            "dataset", "seed", "image", *sections,
             trial=self.trial, data=self.pixels.fingerprint, people=self.train.identities,
-            workers=self.config.resources.workers, weights=self._weights(self.config.dsgan.backbone),
+            workers=self.config.resources.workers, **inputs,
         )  # fmt: skip
 
     @property
@@ -79,7 +83,8 @@ class Chain:
         """Name of the trained model: of all that it depends on."""
         validation = [] if self.validation is None else self.validation.identities
         weights = self._weights(self.config.reid.backbone)
-        return self.config.digest("reid", stage1=self.dsgan_key, validation=validation, weights=weights)
+        before = self.dsgan_key if self.config.reid.pwif else self._digest()
+        return self.config.digest("reid", stage1=before, validation=validation, weights=weights)
 
     def _weights(self, backbone: Backbone) -> str:
         """Names a trunk's first weights."""

@@ -141,7 +141,7 @@ class DsganTask:
 
     @torch.no_grad()
     def preview(self) -> Tensor:
-        """A picture (3, 4 H, 6 W): four visible, then four infrared images, translated and back.
+        """A picture (3, 4 H, 6 or 8 W): four visible, then four infrared images, translated and back.
 
         Of people held out where there are any, and where it is known with the truth before the cycle.
         """

@@ -38,7 +38,7 @@ def held(images: dict, truths: dict | None = None, features: dict | None = None)
 
 def naive_psnr(made: Tensor, truth: Tensor) -> float:
     values = []
-    for one, two in zip(made[:, 0].double(), truth[:, 0].double(), strict=True):
+    for one, two in zip(made.double(), truth.double(), strict=True):
         error = ((one - two) ** 2).mean()
         values.append(10 * math.log10(255**2 / float(error)))
     return sum(values) / len(values)
@@ -51,7 +51,8 @@ def naive_ssim(made: Tensor, truth: Tensor) -> float:
     window = np.outer(line, line) / np.outer(line, line).sum()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     values = []
-    for one, two in zip(made[:, 0].double().numpy(), truth[:, 0].double().numpy(), strict=True):
+    planes = (x.flatten(0, 1).double().numpy() for x in (made, truth))  # (n 3, H, W): each channel alone
+    for one, two in zip(*planes, strict=True):
         found = []
         height, width = one.shape
         one, two = (np.pad(p, 5, mode="reflect") for p in (one, two))
@@ -69,7 +70,8 @@ def naive_ssim(made: Tensor, truth: Tensor) -> float:
 def test_likeness_is_of_the_luminance_and_as_defined(noise):
     images = {"visible": noise(3, 1), "infrared": noise(3, 2)}
     truths = {"visible": grey(noise(3, 3)), "infrared": noise(3, 4)}
-    made = {"visible": grey(noise(3, 5)), "infrared": grey(noise(3, 6))}
+    # Translators make channels that need not agree; of a visible image they make the luminance.
+    made = {"visible": noise(3, 5), "infrared": grey(noise(3, 6))}
     scores = held(images, truths).score(made, CPU)
     assert set(scores) == {"psnr_infrared", "ssim_infrared", "psnr_visible", "ssim_visible"}
     for source, target in (("visible", "infrared"), ("infrared", "visible")):
@@ -102,13 +104,13 @@ def test_a_frechet_distance_is_that_of_two_gaussians(noise):
         return network(images.double() / 127.5 - 1).mean((2, 3)).numpy()
 
     expected = naive_frechet(features(made), features(real))
-    assert frechet(made, real, Features(network), CPU) == pytest.approx(expected, rel=1e-3)
-    assert frechet(real, real, Features(network), CPU) == pytest.approx(0, abs=1e-6)
+    assert frechet(made, real, Features(network, 2), CPU) == pytest.approx(expected, rel=1e-3)
+    assert frechet(real, real, Features(network, 2), CPU) == pytest.approx(0, abs=1e-6)
 
 
 def test_distances_are_to_real_images_of_the_modality_that_was_made(noise):
     images = {"visible": noise(20, 1), "infrared": (noise(20, 2) * 0.4).to(torch.uint8)}
-    features = {"visible": Features(Levels()), "infrared": Features(Levels())}
+    features = {"visible": Features(Levels(), 2), "infrared": Features(Levels(), 2)}
     right = {"visible": images["infrared"], "infrared": grey(images["visible"])}
     scores = held(images, features=features).score(right, CPU)
     assert scores == pytest.approx({"frechet_infrared": 0.0, "frechet_visible": 0.0}, abs=1e-5)

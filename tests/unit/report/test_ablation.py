@@ -54,7 +54,13 @@ def test_a_gain_smaller_than_the_spread_of_either_variant_is_not_clear():
 
 def test_one_seed_has_no_spread_and_proves_nothing():
     _, more = compare({"plain": [[row(0.1)]], "more": [[row(0.9)]]}, OVER)
-    assert more.figures["mAP"].std is None and not more.gains["mAP"].clear
+    assert more.figures["mAP"].std is None and more.gains["mAP"].clear is None
+    assert str(more.gains["mAP"]) == ""
+
+
+def test_what_a_part_costs_is_called_a_loss():
+    _, more = compare({"plain": [[row(0.5)], [row(0.51)]], "more": [[row(0.3)], [row(0.32)]]}, OVER)
+    assert more.gains["mAP"].clear and str(more.gains["mAP"]) == "loss"
 
 
 def test_figures_of_several_draws_are_averaged_first():
@@ -73,7 +79,7 @@ def test_tables_say_what_adds_to_what():
     console.print(translation_table(scores))
     text = console.export_text()
     assert "25.00 ± 5.00" in text and "+9.67 ± 1.53" in text
-    assert "more than the spread" in text and "within the spread" in text
+    assert " gain " in text and "within the spread" in text and " loss " not in text
     assert "0.600 ± 0.141" in text and "SSIM to infrared" in text
 
 

@@ -14,7 +14,7 @@ from tsme.data.augment import MEAN_PIXEL, draw_erased, erase
 from tsme.data.records import MODALITIES
 from tsme.losses import hetero_centre_triplet, reid_losses
 from tsme.models.reid import HeadOutputs, NetworkOutputs, TsmeNet
-from tsme.presets import PRESETS, preset, strong
+from tsme.presets import PRESETS, ablation, preset, strong
 
 V_LABELS, I_LABELS = [7, 7, 0, 0, 0, 3], [3, 0, 7, 7, 3, 0, 0]
 
@@ -66,6 +66,16 @@ def test_triplets_of_centres_equal_a_loop_over_people(v_labels, i_labels, margin
     expected = naive_triplet(visible, infrared, v_labels, i_labels, margin)
     assert float(got) == pytest.approx(expected, abs=1e-12)
     assert got.shape == (1,)
+
+
+def test_triplets_of_a_whole_batch_in_float32_and_of_a_batch_without_pairs():
+    labels = torch.arange(4).repeat_interleave(6)
+    visible, infrared = draw(24, 16, seed=5), draw(24, 16, seed=6)
+    expected = naive_triplet(visible, infrared, labels.tolist(), labels.tolist(), 0.3)
+    got = hetero_centre_triplet(visible[None].float(), infrared[None].float(), labels, labels, 0.3)
+    assert float(got) == pytest.approx(expected, rel=1e-5)
+    alone = hetero_centre_triplet(visible[None, :2], infrared[None, :2], labels[:2], labels[:2] + 1)
+    assert float(alone) == 0.0
 
 
 def test_a_triplet_loss_pulls_together_and_pushes_apart():
@@ -141,12 +151,12 @@ def test_generalised_mean_pooling_of_the_fused_maps():
 
 
 def test_a_high_power_pools_towards_the_maximum_and_gradients_stay_finite():
-    net = network(pooling_power=10.0)
+    net = network(pooling_power=6.0)
     out = net(*(pictures(2, seed) for seed in range(4)))
     torch.stack([e.sum() for kind in out for e in kind.embeddings]).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.streams.parameters())
     x = net.maps(pictures(2, 0), pictures(2, 1), "visible")[0].detach()
-    seen = x.clamp_min(1e-6).pow(10).permute(0, 2, 3, 1).mean(2)
+    seen = x.clamp_min(1e-6).pow(6).permute(0, 2, 3, 1).mean(2)
     highest, mean = x.amax((2, 3)), x.mean((2, 3))
     pooled = net.pool(seen, 1)[0]
     assert (pooled <= highest + 1e-6).all() and (pooled >= mean - 1e-6).all()
@@ -273,3 +283,16 @@ def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
     assert better.evaluation.flip and better.evaluation.rerank
     assert (better.dsgan, better.image, better.dataset) == (paper.dsgan, paper.image, paper.dataset)
     assert better.reid.backbone == paper.reid.backbone and better.reid.epochs == paper.reid.epochs
+
+
+def test_an_ablation_adds_one_part_at_a_time(tiny):
+    names = ["baseline", "PwIF", "PwIF and IAI", "strong"]
+    parts = [(False, False), (True, False), (True, True), (True, True)]
+    for config in (tiny, override(tiny, {"reid.iai": False})):
+        variants = ablation(config)
+        assert [variant.name for variant in variants] == names
+        assert [variant.over for variant in variants] == [None, *names[:-1]]
+        assert [(v.config.reid.pwif, v.config.reid.iai) for v in variants] == parts
+        plain = {v.config.model_copy(update={"reid": tiny.reid}) for v in variants[:-1]}
+        assert plain == {tiny}, "nothing else differs"
+    assert [variant.name for variant in ablation(strong(tiny))] == names[:-1]
