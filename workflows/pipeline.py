@@ -36,6 +36,9 @@ from workflows.tracking import Run
 from workflows.train import TrainJob, train_lane
 
 
+NUMBERS: dict[Stage, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
+
+
 @dataclass(frozen=True)
 class Choice:
     """The configuration the sweep chose, its validation score, and the people that measured it.
@@ -207,11 +210,11 @@ def _stage_runs(flow: Workflow, label: str, chain: Chain) -> dict[Stage, Run]:
     keys: dict[Stage, str] = {"dsgan": chain.dsgan_key, "reid": chain.key}
     return {
         stage: flow.run.child(
-            f"{label} stage {number} {stage}",
+            f"{label} stage {NUMBERS[stage]} {stage}",
             f"{stage} {chain.trial} {keys[stage]}",
             {"trial": chain.trial, "stage": stage, "key": keys[stage]},
         )
-        for number, stage in enumerate(chain.stages, 1)
+        for stage in chain.stages
     }
 
 

@@ -16,6 +16,8 @@ from tsme.data.synth import generate_regdb
 from workflows.ablate import run_ablation
 from workflows.flow import workflow
 
+pytestmark = pytest.mark.slow  # a minute and a half
+
 SEEDS, SAMPLES = 2, 2
 VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong"]
 
