@@ -28,10 +28,11 @@ from tsme.models.reid import Stream
 from tsme.presets import Variant, ablation
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
 from tsme.training.chain import Chain
+from workflows.choose import Choice, choose
 from workflows.evaluate import Exam
 from workflows.flow import Workflow
 from workflows.origin import git_revision
-from workflows.pipeline import Choice, choose, measure, train_chains
+from workflows.pipeline import measure, train_chains
 from workflows.pretrain import pretrain_trunks
 from workflows.server import shown
 

@@ -144,8 +144,8 @@ def sweep(
 ) -> None:
     """Search learning rates and loss weights on held-out training people."""
     from tsme.report.tables import samples_table
+    from workflows.choose import choose
     from workflows.flow import workflow
-    from workflows.pipeline import choose
 
     with workflow(
         configured(preset, set_),

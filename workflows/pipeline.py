@@ -5,13 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from tsme.config import Config, override
-from tsme.data.records import hold_out
-from tsme.errors import JobFailed
+from tsme.config import Config
 from tsme.evaluation.protocols import DESCRIPTIONS, Search
 from tsme.evaluation.trials import FIGURES, Row, summarise
 from tsme.files import read_json, reading, write_json
@@ -20,46 +18,19 @@ from tsme.remote import AnyPath
 from tsme.report.tables import result_lines
 from tsme.training.chain import Chain
 from tsme.training.loop import Stage
-from tune.spaces import search_space
-from tune.sweep import Sample, sweep
 from workflows import registry
+from workflows.choose import Choice, choose
 from workflows.cluster import side_by_side
 from workflows.evaluate import Exam, evaluate
 from workflows.flow import Workflow
 from workflows.origin import git_revision
 from workflows.pretrain import pretrain_trunks
 from workflows.progress import Display
-from workflows.sample import SampleJob
 from workflows.server import shown
-from workflows.spells import Spell
 from workflows.tracking import Run
 from workflows.train import TrainJob, train_lane
 
-
 NUMBERS: dict[Stage, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The configuration the sweep chose, its validation score, and the people that measured it.
-
-    `epochs_in_full` is what all samples would have trained if none had been stopped early.
-    """
-
-    config: Config
-    samples: list[Sample]
-    validation_set: str
-    epochs_in_full: int
-
-    @property
-    def epochs(self) -> int:
-        """What all samples trained together."""
-        return sum(sample.epochs for sample in self.samples)
-
-    @property
-    def score(self) -> float:
-        """Validation mAP in [0, 1]."""
-        return self.samples[0].score
 
 
 def run_workflow(flow: Workflow) -> dict[str, Any]:
@@ -95,64 +66,6 @@ def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPat
     if only_translators:
         return file, []
     return file, evaluate_all(flow, weights, wanted)
-
-
-def choose(flow: Workflow) -> Choice:
-    """Sweep on the first trial: part of its training people measure what the others taught.
-
-    Every sample trains with one worker. Raises JobFailed if none learnt anything.
-    """
-    samples = flow.samples
-    number, trial = next(iter(flow.trials.items()))
-    config = flow.config
-    train, held = hold_out(trial, config.validation.fraction, config.seed)
-    alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
-    chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
-    pretrain_trunks(flow, config)
-    if config.resources.workers > 1:
-        flow.console.print(
-            f"note: samples train with one worker; {config.resources.workers} workers make batches "
-            "that many times larger, for which the chosen learning rates may not be best"
-        )
-    title = f"choose: {samples} of the sweep's samples on trial {number}, "
-    title += f"measured on {len(held.identities)} held-out people"
-    file = flow.out / "sweep.json"
-    with flow.step(title) as spells:
-        if not file.exists():
-            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples, spells)])
-        tried = [Sample(**values) for values in read_json(file)]
-    best = tried[0]
-    if best.epoch == 0:
-        raise JobFailed("every sample of the sweep diverged: lower reid.optimizer.lr")
-    chosen = override(config, best.values | {"reid.epochs": best.epoch})
-    flow.run.tag({"sweep.best": best.name})
-    flow.run.log_metrics({"validation_mAP": best.score, "chosen_epochs": best.epoch})
-    flow.console.print(
-        f"  chosen: {best.name}, validation mAP {100 * best.score:.2f} % at epoch {best.epoch}"
-    )
-    full = len(tried) * config.reid.epochs
-    people = config.digest("dataset", data=flow.pixels.fingerprint, trial=number, people=held.identities)
-    choice = Choice(chosen, tried, people, full)
-    if len(tried) > 1:
-        flow.console.print(f"  {choice.epochs} epochs trained of {full} that all samples have")
-    return choice
-
-
-def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:
-    with Display(flow.console, chain.config.resources) as display:
-        tried = sweep(
-            SampleJob(chain, flow.run, display.board),
-            search_space(chain.config) if samples > 1 else {},
-            config=chain.config,
-            samples=samples,
-            storage=flow.out / "ray",
-            name="sweep",
-        )
-    spells += display.spells
-    flow.run.close_running_children("FINISHED")  # samples stopped early could not
-    if len(tried) < samples:
-        flow.console.print(f"note: {samples - len(tried)} of {samples} samples failed; see their runs")
-    return tried
 
 
 def train_all(flow: Workflow, config: Config, *, only_translators: bool = False) -> dict[int, AnyPath]:
