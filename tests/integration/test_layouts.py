@@ -41,7 +41,10 @@ def run_command(layout: str, data: Path, settings: list[str]) -> list[str]:
     return words + [part for pair in settings + SMALL for part in ("--set", pair)]
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(layout, marks=[pytest.mark.slow] * (layout == "csv")) for layout in LAYOUTS],
+)
 def finished(
     ray_here: None,
     tiny_settings: list[str],

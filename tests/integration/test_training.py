@@ -86,6 +86,7 @@ def test_two_workers_train_together(make_job, in_folder):
     assert all(bool(value.isfinite().all()) for value in weights(job).values())
 
 
+@pytest.mark.slow  # a minute
 def test_a_killed_worker_costs_at_most_the_epoch_in_progress(make_job, in_folder):
     # Epochs of a few tenths of a second: Ray Train commits a checkpoint at its next look at the
     # workers, and looks five times a second.
