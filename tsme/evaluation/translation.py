@@ -24,6 +24,7 @@ from tsme.models.backbone import Normalise, Trunk
 from tsme.models.dsgan import Translators
 from tsme.models.inference import CHUNK
 from tsme.models.reid import Stream
+from tsme.models.translate import as_seen
 
 LEAST_SPREAD = 0.03  # of real images' spread; translators have a tenth of it after a few steps, soon half
 FEW = 64  # images that tell
@@ -86,18 +87,13 @@ class HeldOut:
         for source, made in translations.items():
             target = other(source)
             if source in self.truths:
-                likeness = _likeness(_luminance(made, target), _luminance(self.truths[source], target))
+                likeness = _likeness(as_seen(made, target), as_seen(self.truths[source], target))
                 scores |= {f"{name}_{target}": value for name, value in likeness.items()}
             if target in self.features:
-                real = _luminance(self.images[target], target)
+                real = as_seen(self.images[target], target)
                 network = self.features[target].to(device)
-                scores[f"frechet_{target}"] = frechet(_luminance(made, target), real, network, device)
+                scores[f"frechet_{target}"] = frechet(as_seen(made, target), real, network, device)
         return scores
-
-
-def _luminance(images: Tensor, modality: Modality) -> Tensor:
-    """As the translators of this modality see or make it: (n, 3, H, W)."""
-    return grey(images) if modality == "visible" else images
 
 
 def _likeness(made: Tensor, truth: Tensor) -> dict[str, float]:
@@ -168,7 +164,7 @@ def collapsed(translators: Translators, images: Mapping[Modality, Tensor], devic
 
     As in training mode: running statistics of batch norms take longer than an epoch to settle.
     """
-    few = {m: _luminance(x[:: max(1, len(x) // FEW)][:FEW], m) for m, x in images.items()}
+    few = {m: as_seen(x[:: max(1, len(x) // FEW)][:FEW], m) for m, x in images.items()}
     for source, network in (
         (MODALITIES[0], translators.to_infrared),
         (MODALITIES[1], translators.to_visible),

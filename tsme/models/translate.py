@@ -13,6 +13,11 @@ from tsme.models.dsgan import Generator, Translators
 from tsme.models.inference import CHUNK, autocast, folded
 
 
+def as_seen(images: Tensor, modality: Modality) -> Tensor:
+    """Images (n, 3, H, W) of a modality as translators see and make them: visible ones grey."""
+    return grey(images) if modality == "visible" else images
+
+
 @torch.no_grad()
 def translate(
     translators: Translators,
@@ -31,8 +36,7 @@ def translate(
     ready = folded(network)
     translations = torch.empty_like(images)
     for source, target in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):
-        chunk = send(source, device)
-        chunk = grey(chunk) if modality == "visible" else chunk
+        chunk = as_seen(send(source, device), modality)
         with autocast(device, precision):
             target.copy_(to_pixels(ready(to_range(chunk))))
     return translations

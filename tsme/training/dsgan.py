@@ -12,7 +12,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tsme.config import Config
 from tsme.data.augment import Augmentation, send, take, to_pixels, to_range
-from tsme.data.images import grey
 from tsme.data.records import MODALITIES, Modality, other
 from tsme.data.sampler import Pair, unpaired_epoch
 from tsme.evaluation.translation import HeldOut, collapsed
@@ -20,6 +19,7 @@ from tsme.evaluation.trials import translate_split
 from tsme.losses import discriminator_loss, generator_losses
 from tsme.models.dsgan import Discriminators, Scores, Translations, Translators
 from tsme.models.reid import full
+from tsme.models.translate import as_seen
 from tsme.seeding import derive, generator
 from tsme.training.loop import Diverged, Stage
 from tsme.training.replay import ReplayPool
@@ -156,10 +156,10 @@ class DsganTask:
         ):
             images = shown[modality]
             rows = torch.linspace(0, len(images) - 1, min(PREVIEW_ROWS, *map(len, shown.values()))).long()
-            image = _seen(images[rows], modality).to(self.worker.device)
+            image = to_range(as_seen(images[rows], modality)).to(self.worker.device)
             fake = there(image)
-            truth = [_seen(known[modality][rows], other(modality)).to(fake)] if modality in known else []
-            columns += [image, fake, *truth, back(fake)]
+            truth = [as_seen(known[modality][rows], other(modality))] if modality in known else []
+            columns += [image, fake, *(to_range(x).to(fake) for x in truth), back(fake)]
         networks.train()
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
 
@@ -218,8 +218,3 @@ class DsganTask:
             schedule.load_state_dict(values)
         for pool, images in zip(self.pools, state["pools"], strict=True):
             pool.images = [image.to(self.worker.device) for image in images]
-
-
-def _seen(pixels: Tensor, modality: Modality) -> Tensor:
-    """Images (n, 3, H, W) in [-1, 1] as translators see them: visible ones grey."""
-    return to_range(grey(pixels) if modality == "visible" else pixels)
