@@ -12,7 +12,7 @@ from tsme.config import DatasetName, override
 from tsme.errors import JobFailed, UserError
 from tsme.remote import AnyPath, any_path
 from workflows import environment
-from workflows.data import Dataset, data_app
+from workflows.data import DatasetChoice, data_app
 from workflows.options import (
     DataOption,
     DatasetOption,
@@ -219,12 +219,12 @@ def test(
     from tsme.files import write_json
     from workflows.testing import test_weights
 
-    if dataset is not Dataset.sysu and (mode or shots):
+    if dataset is not DatasetChoice.sysu and (mode or shots):
         raise UserError(f"--{'mode' if mode else 'shots'}: SYSU-MM01 alone has it, not {dataset}")
     chosen: dict[str, Any] = {"flip": flip, "rerank": rerank}
     chosen |= {"modes": [mode]} if mode else {}
     chosen |= {"shots": [shots]} if shots else {}
-    if dataset in (Dataset.sysu, Dataset.llcm) and trial is not None:
+    if dataset in (DatasetChoice.sysu, DatasetChoice.llcm) and trial is not None:
         if trial not in range(10):
             raise UserError(f"--trial {trial}: the gallery draws of {dataset} are 0 to 9")
         chosen["draws"], trial = [trial], None

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from tsme.config import DatasetName
 from tsme.data.synth.difficulty import Level
 from tsme.errors import UserError
 from tsme.remote import AnyPath, RemotePath, any_path
@@ -17,7 +18,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Generate and examine data set
 console = Console()
 
 
-class Dataset(StrEnum):
+class DatasetChoice(StrEnum):
     """Data sets whose layout and protocol are known; csv is a table of one's own people."""
 
     regdb = "regdb"
@@ -37,7 +38,7 @@ class Difficulty(StrEnum):
 @data_app.command()
 def synth(
     out: Annotated[str, typer.Argument(metavar="DIR|URI", help="Folder to create.")],
-    layout: Annotated[Dataset, typer.Option(help="Layout to write.")] = Dataset.regdb,
+    layout: Annotated[DatasetChoice, typer.Option(help="Layout to write.")] = DatasetChoice.regdb,
     ids: Annotated[int, typer.Option(help="People, training and test together.")] = 412,
     images: Annotated[
         int,
@@ -63,13 +64,13 @@ def synth(
     folder = any_path(out)
     if isinstance(folder, RemotePath) and folder.exists():
         raise UserError(f"{folder} is not empty: name a new folder")
-    draw_people(folder, layout, ids, images, seed, console, difficulty.value, truth)
+    draw_people(folder, layout.value, ids, images, seed, console, difficulty.value, truth)
     console.print(f"{ids} people in the layout of {layout}: {folder}", soft_wrap=True)
 
 
 @data_app.command()
 def check(
-    dataset: Annotated[Dataset, typer.Option(help="Layout of the data.")],
+    dataset: Annotated[DatasetChoice, typer.Option(help="Layout of the data.")],
     folder: Annotated[str, typer.Argument(metavar="DIR|URI", help="Data set; of csv, the file.")],
 ) -> None:
     """Read every list and image; print counts, what trials share, and each fault."""
@@ -96,7 +97,7 @@ def check(
 
 def draw_people(
     out: AnyPath,
-    layout: Dataset,
+    layout: DatasetName,
     identities: int,
     images: int,
     seed: int,
@@ -112,7 +113,7 @@ def draw_people(
         bar = bars.add_task("drawing people")
         generate(
             folder,
-            layout=layout.value,
+            layout=layout,
             identities=identities,
             images=images,
             seed=seed,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tsme.presets import demo
 from tsme.remote import AnyPath
-from workflows.data import Dataset, draw_people
+from workflows.data import draw_people
 from workflows.flow import workflow
 from workflows.pipeline import run_workflow
 
@@ -24,7 +24,7 @@ def run_demo(out: AnyPath, console: Console) -> dict[str, Any]:
     resume = (out / "run.json").exists()
     # A folder is there when it is whole; files may have been uploaded in part, unless a run came after.
     if not (data.exists() if isinstance(data, Path) else resume):
-        draw_people(data, Dataset.regdb, IDENTITIES, IMAGES, seed=0, console=console)
+        draw_people(data, "regdb", IDENTITIES, IMAGES, seed=0, console=console)
         console.print(f"{IDENTITIES} people in the layout of regdb: {data}", soft_wrap=True)
     with workflow(
         demo(),

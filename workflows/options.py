@@ -10,7 +10,7 @@ import typer
 from tsme.config import Config, override, parse_settings
 from tsme.errors import UserError
 from tsme.presets import PRESETS, preset
-from workflows.data import Dataset
+from workflows.data import DatasetChoice
 
 
 class ModeName(StrEnum):
@@ -38,7 +38,7 @@ class StageName(StrEnum):
 PresetOption = Annotated[
     str, typer.Option("--preset", help=f"A preset of tsme.presets: {', '.join(PRESETS)}.")
 ]
-DatasetOption = Annotated[Dataset, typer.Option(help="Layout and protocol of the data.")]
+DatasetOption = Annotated[DatasetChoice, typer.Option(help="Layout and protocol of the data.")]
 DataOption = Annotated[
     str, typer.Option(metavar="DIR|URI", help="Folder of the data set; of csv, the file.")
 ]

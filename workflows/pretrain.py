@@ -17,7 +17,7 @@ from tsme.remote import AnyPath
 from tsme.training.pretrain import SEED, DrawnTrunk, pretrain, read_people
 from tsme.training.worker import Worker
 from workflows.cluster import cpus_of_a_worker
-from workflows.data import Dataset, draw_people
+from workflows.data import draw_people
 from workflows.flow import Workflow
 from workflows.progress import Display
 from workflows.spells import Spell
@@ -51,7 +51,7 @@ def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
         recipe = trunk.recipe
-        draw_people(data, Dataset.regdb, recipe.people, recipe.images, SEED, flow.console)
+        draw_people(data, "regdb", recipe.people, recipe.images, SEED, flow.console)
         pictures, people = read_people(data, trunk.image, recipe.modalities)
     run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
     # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.

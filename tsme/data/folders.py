@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -117,17 +117,17 @@ def scan_camera(
     browser's thumbnails, do no harm. One scan per folder: on network storage that is far cheaper than
     asking file by file.
     """
-    entries = _entries(root, folder)
-    if isinstance(entries, Fault):
-        return [], [entries]
-    present = {entry.name for entry in entries}
+    folders = entries(root, folder)
+    if isinstance(folders, Fault):
+        return [], [folders]
+    present = {entry.name for entry in folders}
     photos: list[Photo] = []
     faults: list[Fault] = []
     for identity in people:
         if f"{identity:04d}" not in present:
             continue
         person = f"{folder}/{identity:04d}"
-        files = _entries(root, person)
+        files = entries(root, person)
         if isinstance(files, Fault):
             faults.append(files)
             continue
@@ -144,13 +144,11 @@ def in_drawing_order(photos: Iterable[Photo]) -> list[Photo]:
     return sorted(photos, key=lambda photo: (photo.identity, photo.camera, photo.path))
 
 
-def listing_faults(root: Path, file: str, listed: Iterable[tuple[int, str]]) -> dict[int, Fault]:
-    """By its line, each (line, path) of a list whose image is listed before or is not on disk."""
-    rows = list(listed)
-    present = _files_in(root, {path.rpartition("/")[0] for _, path in rows})
+def listing_faults(file: str, listed: Iterable[tuple[int, str]], present: Set[str]) -> dict[int, Fault]:
+    """By its line, each (line, path) of a list whose image is listed before or is not `present`."""
     first: dict[str, int] = {}
     faults: dict[int, Fault] = {}
-    for line, path in rows:
+    for line, path in listed:
         earlier = first.setdefault(path, line)
         if earlier != line:
             message = f"image {quote(path)} is already on line {earlier}; list every image once"
@@ -159,6 +157,17 @@ def listing_faults(root: Path, file: str, listed: Iterable[tuple[int, str]]) -> 
             message = f"image {quote(path)} is missing; restore it or remove the line"
             faults[line] = Fault(file, line, message)
     return faults
+
+
+def files_beside(root: Path, paths: Iterable[str]) -> frozenset[str]:
+    """Every file in the folders of these paths, relative to `root`; none of a folder not there."""
+    found: list[str] = []
+    for folder in {path.rpartition("/")[0] for path in paths}:  # "" is the root
+        files = entries(root, folder)
+        if not isinstance(files, Fault):
+            prefix = f"{folder}/" if folder else ""
+            found.extend(prefix + entry.name for entry in files if entry.is_file())
+    return frozenset(found)
 
 
 def image_list(root: Path, modality: Modality, photos: Iterable[Photo]) -> ImageList:
@@ -201,21 +210,11 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= 120 else text[:117] + "...")
 
 
-def _files_in(root: Path, folders: Iterable[str]) -> frozenset[str]:
-    """Every file directly in these folders ("" is the root), relative to `root`; no folder, no files."""
-    found: list[str] = []
-    for folder in folders:
-        entries = _entries(root, folder)
-        if not isinstance(entries, Fault):
-            prefix = f"{folder}/" if folder else ""
-            found.extend(prefix + entry.name for entry in entries if entry.is_file())
-    return frozenset(found)
-
-
-def _entries(root: Path, folder: str) -> list[os.DirEntry[str]] | Fault:
+def entries(root: Path, folder: str) -> list[os.DirEntry[str]] | Fault:
+    """What is in a folder, or why that cannot be told."""
     try:
-        with os.scandir(root / folder) as entries:
-            return list(entries)
+        with os.scandir(root / folder) as found:
+            return list(found)
     except FileNotFoundError:
         return Fault(folder, None, "folder is missing; restore it from the data set's archive")
     except (OSError, ValueError) as problem:  # ValueError: a zero byte in a damaged list's path

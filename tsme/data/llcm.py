@@ -21,6 +21,7 @@ from tsme.data.folders import (
     IdFile,
     Photo,
     absence_faults,
+    files_beside,
     image_list,
     in_drawing_order,
     listing_faults,
@@ -207,7 +208,8 @@ def _existing(root: Path, file: str, rows: list[_Row]) -> tuple[list[_Row], list
     message = "which it has images in, is missing; restore it from the data set's archive"
     faults = [Fault(file, None, f"folder {quote(top)}, {message}") for top in lost]
     unpacked = [row for row in rows if row.photo.path.partition("/")[0] not in lost]
-    wrong = listing_faults(root, file, ((row.line, row.photo.path) for row in unpacked))
+    listed = [(row.line, row.photo.path) for row in unpacked]
+    wrong = listing_faults(file, listed, files_beside(root, (path for _, path in listed)))
     return [row for row in unpacked if row.line not in wrong], [*faults, *wrong.values()]
 
 

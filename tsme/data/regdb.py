@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Findings
-from tsme.data.folders import EXTENSIONS
+from tsme.data.dataset import Fault, Findings
+from tsme.data.folders import EXTENSIONS, entries
 from tsme.data.records import ImageList, Modality, Split, Trial
 from tsme.data.regdb_lists import (
     FOLDERS,
@@ -91,9 +91,9 @@ def scan_images(root: Path) -> frozenset[str]:
     return frozenset(
         f"{folder}/{person.name}/{image.name}"
         for folder in FOLDERS.values()
-        for person in _entries(root / folder)
+        for person in _listed(root, folder)
         if person.is_dir()
-        for image in _entries(root / folder / person.name)
+        for image in _listed(root, f"{folder}/{person.name}")
         if image.is_file()
     )
 
@@ -112,13 +112,11 @@ def _split(root: Path, lists: TrialLists, split: SplitName) -> Split:
     return Split(images("visible"), images("infrared"))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise UserError(f"{folder}: folder cannot be listed ({reason}); restore it") from problem
+def _listed(root: Path, folder: str) -> list[os.DirEntry[str]]:
+    found = entries(root, folder)
+    if isinstance(found, Fault):
+        raise UserError(f"{root}/{found}")
+    return found
 
 
 def _require_root(root: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Literal, NamedTuple
 
 from tsme.data.dataset import Fault
-from tsme.data.folders import quote
+from tsme.data.folders import listing_faults, quote, read_text
 from tsme.data.records import MODALITIES, Modality
 
 SplitName = Literal["train", "test"]
@@ -79,7 +79,7 @@ def trial_faults(lists: TrialLists, present: frozenset[str]) -> Iterator[Fault]:
     for one in lists.values():
         yield from one.faults
         yield from _label_faults(one)
-        yield from _image_faults(one, present)
+        yield from listing_faults(one.file, ((row.line, row.path) for row in one.rows), present).values()
     for split in SPLITS:
         yield from _pair_faults(lists[split, "visible"], lists[split, "infrared"])
     trained = people(lists, "train")
@@ -116,19 +116,6 @@ def _label_faults(one: ListFile) -> Iterator[Fault]:
         yield Fault(one.file, None, "names only 1 person; list at least 2")
 
 
-def _image_faults(one: ListFile, present: frozenset[str]) -> Iterator[Fault]:
-    """Images of one list that are listed twice or are not on disk."""
-    lines: dict[str, int] = {}
-    for row in one.rows:
-        first = lines.setdefault(row.path, row.line)
-        if first != row.line:
-            message = f"image {row.path!r} is already on line {first}; list every image once"
-            yield Fault(one.file, row.line, message)
-        elif row.path not in present:
-            message = f"image {row.path!r} is missing; restore it or remove the line"
-            yield Fault(one.file, row.line, message)
-
-
 def _pair_faults(visible: ListFile, infrared: ListFile) -> Iterator[Fault]:
     """People in only one of a split's two lists, or with different labels in them."""
     if not visible.rows or not infrared.rows:
@@ -146,15 +133,9 @@ def _pair_faults(visible: ListFile, infrared: ListFile) -> Iterator[Fault]:
 
 
 def _read_list(root: Path, file: str, modality: Modality) -> ListFile:
-    try:
-        # Editors on Windows may begin the file with a byte-order mark.
-        text = (root / file).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        message = "list is missing; restore it or choose another trial"
-        return ListFile(file, (), (Fault(file, None, message),))
-    except (OSError, UnicodeDecodeError) as problem:
-        message = f"list cannot be read ({problem}); restore it"
-        return ListFile(file, (), (Fault(file, None, message),))
+    text = read_text(root, file)
+    if isinstance(text, Fault):
+        return ListFile(file, (), (text,))
     parsed = [
         _parse_line(file, number, line, FOLDERS[modality])
         for number, line in enumerate(text.split("\n"), start=1)

@@ -22,6 +22,7 @@ from tsme.config import DatasetName
 from tsme.data.dataset import Fault, Findings
 from tsme.data.folders import (
     Photo,
+    files_beside,
     image_list,
     listing_faults,
     only_trial,
@@ -195,7 +196,8 @@ def _rows(root: Path, file: str, lines: list[_Line | Fault]) -> tuple[list[_Row]
     """The lines that are well formed and whose image exists, and the faults of the others."""
     parsed = [line if isinstance(line, Fault) else _parse(file, line) for line in lines]
     rows = [item for item in parsed if isinstance(item, _Row)]
-    wrong = listing_faults(root, file, ((row.line, row.path) for row in rows))
+    listed = [(row.line, row.path) for row in rows]
+    wrong = listing_faults(file, listed, files_beside(root, (path for _, path in listed)))
     sound = [row for row in rows if row.line not in wrong]
     faults = [item for item in parsed if isinstance(item, Fault)]
     return sound, [*faults, *wrong.values(), *_split_faults(file, sound)]

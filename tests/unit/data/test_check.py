@@ -59,7 +59,7 @@ def test_all_faults_are_reported(regdb: Path) -> None:
     wrong_label, gone, no_list, gone_again, corrupt = (fault.message for fault in report.faults)
     assert "'many'" in wrong_label
     assert "male_back_v_00002_30.bmp' is missing" in gone and gone_again == gone
-    assert "list is missing" in no_list
+    assert "file is missing" in no_list
     assert corrupt.startswith("cannot be read as an image")
 
 
@@ -121,7 +121,7 @@ def test_nothing_decodable_leaves_no_sizes(regdb: Path) -> None:
 
 @pytest.mark.parametrize(
     ("gone", "message"),
-    [(".", "no such folder"), ("idx", "no trial"), ("Visible", "/Visible: folder cannot be listed")],
+    [(".", "no such folder"), ("idx", "no trial"), ("Visible", "/Visible: folder is missing")],
 )
 def test_nothing_to_check_is_an_error(regdb: Path, gone: str, message: str) -> None:
     shutil.rmtree(regdb / gone)

@@ -72,14 +72,14 @@ GOOD = "Visible/285/male_back_v_00001_285.bmp"
 # Name -> damage to trial 1, and what the message must hold.
 BAD: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "no root": (lambda root: shutil.rmtree(root), ("no such folder",)),
-    "no folder": (lambda root: shutil.rmtree(root / "Thermal"), ("/Thermal: ", "cannot be listed")),
+    "no folder": (lambda root: shutil.rmtree(root / "Thermal"), ("/Thermal: ", "folder is missing")),
     "folder is a file": (file_for_folder, ("/Visible: ", "Not a directory")),
-    "no list": (lambda root: (root / ET).unlink(), (ET + ": list is missing",)),
+    "no list": (lambda root: (root / ET).unlink(), (ET + ": file is missing",)),
     "list is a folder": (
         folder_for_file,
-        (ET + ": list cannot be read", "Is a directory"),
+        (ET + ": file cannot be read", "Is a directory"),
     ),
-    "not text": (write(TT, b"\xff\xfe\x00\x81"), (TT + ": list cannot be read", "utf-8")),
+    "not text": (write(TT, b"\xff\xfe\x00\x81"), (TT + ": file is not UTF-8 text",)),
     "empty list": (write(TV, b""), (TV + ": list is empty",)),
     "blank list": (write(EV, b"\n \r\n"), (EV + ": list is empty",)),
     "no label": (line(TV, 2, GOOD), (TV + ", line 2", GOOD, "<relative path> <label>")),
