@@ -242,10 +242,9 @@ def test(
 
 
 def _print_table(dataset: DatasetName, rows: list[Row]) -> None:
-    from tsme.evaluation.trials import summarise
     from tsme.report.tables import results_table
 
-    console.print(results_table(dataset, rows, summarise(rows)))
+    console.print(results_table(dataset, rows))
 
 
 def _print_results(results: dict[str, Any], out: AnyPath | None) -> None:

@@ -17,6 +17,7 @@ from tsme.evaluation.features import Descriptors, extract_all
 from tsme.evaluation.protocols import Search, direction, full_searches, label
 from tsme.evaluation.ranking import RankingMetrics, evaluate, evaluate_similarity
 from tsme.evaluation.reranking import rerank
+from tsme.evaluation.spread import Spread
 from tsme.models.bundle import Origin, TrialModel
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
@@ -186,18 +187,14 @@ def translate_split(
 
 
 def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Mean and sample standard deviation (None of a single value) of every figure, by protocol.
+    """The spread of every figure, by protocol, as results.json holds it.
 
     Over trials where a data set has several, else over the draws of the gallery.
     """
     by_protocol: dict[str, list[Row]] = {}
     for row in rows:
         by_protocol.setdefault(row.protocol, []).append(row)
-    summary: dict[str, dict[str, dict[str, float | None]]] = {}
-    for name, alike in by_protocol.items():
-        summary[name] = {}
-        for figure in FIGURES:
-            values = [float(getattr(row, figure)) for row in alike]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-            summary[name][figure] = {"mean": float(np.mean(values)), "std": spread}
-    return summary
+    return {
+        protocol: {f: Spread.of([getattr(row, f) for row in alike])._asdict() for f in FIGURES}
+        for protocol, alike in by_protocol.items()
+    }

@@ -10,26 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
+from tsme.evaluation.spread import Spread
 from tsme.evaluation.trials import Row
 
 FIGURES = ("rank1", "mAP", "mINP")
 TITLES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}
-
-
-class Spread(NamedTuple):
-    """Mean and sample standard deviation over seeds, as fractions of 1; no deviation of one seed."""
-
-    mean: float
-    std: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Of one value per seed."""
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return cls(float(np.mean(values)), std)
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.2f}" + ("" if self.std is None else f" ± {100 * self.std:.2f}")
 
 
 class Gain(NamedTuple):

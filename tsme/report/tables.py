@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tsme.config import DatasetName
 from tsme.data.check import CheckReport
+from tsme.evaluation.spread import Spread
 from tsme.evaluation.trials import FIGURES, Row, summarise
 
 NAMES: dict[DatasetName, str] = {
@@ -20,7 +21,7 @@ NAMES: dict[DatasetName, str] = {
 TITLES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
 
 
-def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[str, Any]) -> Table:
+def results_table(dataset: DatasetName, rows: Sequence[Row]) -> Table:
     """A line per protocol, as papers print them: mean and spread over trials or gallery draws."""
     people = " or ".join(str(n) for n in sorted({row.test_identities for row in rows}))
     table = Table(title=f"{NAMES[dataset]}, {people} test identities, in %: mean ± standard deviation")
@@ -29,7 +30,7 @@ def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[st
     for figure in FIGURES:
         table.add_column(TITLES.get(figure, figure), justify="right")
     table.add_column("over", justify="right")
-    for protocol, figures in summary.items():
+    for protocol, figures in summarise(rows).items():
         alike = [row for row in rows if row.protocol == protocol]
         cells = [_cell(figures[figure]) for figure in FIGURES]
         table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(alike))
@@ -42,9 +43,8 @@ def results_table(dataset: DatasetName, rows: Sequence[Row], summary: Mapping[st
     return table
 
 
-def _cell(figure: Mapping[str, Any]) -> str:
-    spread = "" if figure["std"] is None else f" ± {100 * figure['std']:.2f}"
-    return f"{100 * figure['mean']:.2f}{spread}"
+def _cell(figure: dict[str, Any]) -> str:
+    return str(Spread(**figure))
 
 
 def _over(rows: Sequence[Row]) -> str:
