@@ -21,6 +21,7 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Architecture = Literal["resnet10", "resnet18", "resnet34", "resnet50"]
 DatasetName = Literal["regdb", "sysu", "llcm", "csv"]
 Precision = Literal["float32", "bfloat16"]
+TrainingPrecision = Literal["float32", "bfloat16", "auto"]
 Mode = Literal["all", "indoor"]
 Shots = Literal["single", "multi"]
 
@@ -81,10 +82,11 @@ class Dsgan(Frozen):
 
     Without `skips` the decoder sees the encoder's last map alone (to measure what the others are worth).
     `precision` is that of the networks' products and maps; weights, losses and the optimiser are float32.
+    "auto" is what `tsme.training.precision` says of the device.
     """
 
     backbone: Backbone = Backbone()
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     skips: bool = True
     discriminator_width: Positive = 128
     epochs: Positive = 60
@@ -140,7 +142,7 @@ class Reid(Frozen):
     backbone: Backbone = Backbone()
     pwif: bool = True
     iai: bool = True
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     embedding: Positive = 512
     pooling_power: Annotated[float, Field(ge=1, le=6)] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

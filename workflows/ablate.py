@@ -6,6 +6,7 @@ so differences are taken between equal seeds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -16,13 +17,13 @@ from torch import Tensor, nn
 
 from tsme.config import Config, Resources, override
 from tsme.data.images import grey
-from tsme.data.records import MODALITIES, Modality, Split, other
+from tsme.data.records import MODALITIES, Modality, Trial, other
 from tsme.data.store import PixelStore
 from tsme.errors import JobFailed, failure
 from tsme.evaluation.protocols import searches
 from tsme.evaluation.translation import Features, HeldOut, match_histogram
 from tsme.evaluation.trials import Row, translate_split
-from tsme.files import reading, replacing, write_json
+from tsme.files import read_json, reading, replacing, write_json
 from tsme.models.bundle import load_model, load_translators
 from tsme.models.reid import Stream
 from tsme.presets import Variant, ablation
@@ -35,9 +36,11 @@ from workflows.origin import git_revision
 from workflows.pipeline import measure, train_chains
 from workflows.pretrain import pretrain_trunks
 from workflows.server import shown
+from workflows.spells import Spell
 
 Scores = dict[str, list[dict[str, float]]]
 FULL, WINNER = "PwIF and IAI", "sweep winner"
+GREY, MATCHED = "grey copy", "histogram matching"
 
 
 def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
@@ -70,9 +73,7 @@ def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
         },
     )
     samples = {v.name: [rows[_label(v.name, seed)] for seed in numbers] for v in variants}
-    judge = chains["baseline", numbers[0]]
-    with flow.step("measure translations"):
-        scores = _score_translators(flow, translators, judge, trial.test)
+    scores = _score_translators(flow, translators, chains["baseline", numbers[0]], trial)
     return _report(flow, variants, samples, scores, choice)
 
 
@@ -118,13 +119,19 @@ def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[s
 
 
 def _score_translators(
-    flow: Workflow, translators: dict[str, list[Chain]], judge: Chain, test: Split
+    flow: Workflow, translators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
 ) -> Scores:
     """Translations of the test people by name of the translator, one entry per seed; trivial ones too.
 
     Fréchet distances are taken in the streams for real images of the `judge`, a model without
-    translations, so that no translator has taught it.
+    translations, so that no translator has taught it. What was measured before is not measured again.
     """
+    trivial = {name: [name] for name in (GREY, MATCHED)}
+    every: dict[str, Sequence[Chain | str]] = {**translators, **trivial}
+    files = {
+        name: [flow.out / "stages" / f"translations-{_key(one)}-{judge.key}.json" for one in many]
+        for name, many in every.items()
+    }
     resources = flow.config.resources
     score = ray.remote(
         num_cpus=resources.cpus,
@@ -132,43 +139,49 @@ def _score_translators(
         max_retries=2,
         retry_exceptions=[JobFailed],
     )(_score)
-    train = flow.trials[judge.trial].train
-    tasks = {
-        name: [score.remote(chain, judge, flow.pixels, train, test, resources) for chain in chains]
-        for name, chains in translators.items()
-    }
-    for name in ("grey copy", "histogram matching"):
-        tasks[name] = [score.remote(name, judge, flow.pixels, train, test, resources)]
-    try:
-        return {name: ray.get(refs) for name, refs in tasks.items()}
-    except ray.exceptions.RayError as error:
-        raise failure(error, "measuring translations") from None
+    with flow.step("measure translations") as spells:
+        tasks = {
+            file: score.remote(one, judge, flow.pixels, trial, resources)
+            for name, many in every.items()
+            for one, file in zip(many, files[name], strict=True)
+            if not file.exists()
+        }
+        for file, task in tasks.items():
+            try:
+                scores, spell = ray.get(task)
+            except ray.exceptions.RayError as error:
+                raise failure(error, "measuring translations") from None
+            write_json(file, scores)
+            spells.append(spell)
+    return {name: [read_json(file) for file in many] for name, many in files.items()}
+
+
+def _key(translator: Chain | str) -> str:
+    return translator.dsgan_key if isinstance(translator, Chain) else translator.replace(" ", "-")
 
 
 def _score(
-    translator: Chain | str,
-    judge: Chain,
-    pixels: PixelStore,
-    train: Split,
-    test: Split,
-    resources: Resources,
-) -> dict[str, float]:
+    translator: Chain | str, judge: Chain, pixels: PixelStore, trial: Trial, resources: Resources
+) -> tuple[dict[str, float], Spell]:
+    began = time.time()
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
     network = load_model(judge.model_file, device).network
     streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
     features = {m: Features.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
-    held = HeldOut.read(test, pixels, features)
+    held = HeldOut.read(trial.test, pixels, features)
     if isinstance(translator, Chain):
         networks, _ = load_translators(translator.translators_file, translator.config, device)
-        return held.score(translate_split(networks, held.images, device), device)
-    real = pixels.split(train)
-    return held.score({m: _trivial(translator, held.images[m], real, m) for m in MODALITIES}, device)
+        translations = translate_split(networks, held.images, device)
+    else:
+        real = pixels.split(trial.train)
+        translations = {m: _trivial(translator, held.images[m], real, m) for m in MODALITIES}
+    return held.score(translations, device), (began, time.time())
 
 
 def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modality: Modality) -> Tensor:
     """An image as it is, in grey; or with the grey values of the other modality's training images."""
-    if name == "grey copy":
+    if name == GREY:
         return grey(images)
     return match_histogram(images, real[other(modality)])
 

@@ -18,7 +18,7 @@ from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.worker import Worker
 from workflows.tracking import Run
-from workflows.train import describe, load_checkpoint, log_epoch, save_checkpoint
+from workflows.train import describe, load_checkpoint, log_epoch, save_checkpoint, tell_precision
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class SampleJob:
         state = load_checkpoint(ray.tune.get_checkpoint())
         best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
         trained = 0
-        device = torch.device("cuda" if config.resources.gpus else "cpu")
+        worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
+        tell_precision(label, chain, dict.fromkeys(chain.stages, run), worker, self.board)
         try:
-            for result in run_chain(chain, Worker(device=device), state):
+            for result in run_chain(chain, worker, state):
                 log_epoch(run, result)
                 self.board.post.remote(describe(label, result))
                 if result.stage == "reid":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tsme.errors import JobFailed, UserError, failure
 from tsme.remote import AnyPath, answering
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult, Stage
+from tsme.training.precision import choose
 from tsme.training.worker import Worker
 from workflows.cluster import of_a_worker
 from workflows.peers import Peers
@@ -128,6 +130,8 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
             continue
         mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.key else None
         unfinished = dict(job.runs)
+        if worker.leads:
+            tell_precision(job.label, job.chain, job.runs, worker, parameters["board"])
         try:
             for result in run_chain(job.chain, worker, mine):
                 _report(job, result, worker, parameters["board"], folder)
@@ -138,6 +142,17 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
         if worker.leads:  # runs of stages that were there already
             for run in unfinished.values():
                 run.close()
+
+
+def tell_precision(
+    label: str, chain: Chain, runs: Mapping[Stage, Run], worker: Worker, board: ActorHandle
+) -> None:
+    """What stages that leave their precision to the device will compute in, and why."""
+    for stage, run in runs.items():
+        if getattr(chain.config, stage).precision == "auto":
+            choice = choose(chain.config, stage, worker.device)
+            board.post.remote(f"{label} {stage}: {choice.precision}, {choice.why}")
+            run.tag({f"{stage}.precision": f"{choice.precision}, {choice.why}"})
 
 
 def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle, folder: Path) -> None:

@@ -19,7 +19,7 @@ from workflows.flow import workflow
 pytestmark = pytest.mark.slow  # a minute and a half
 
 SEEDS, SAMPLES = 2, 2
-VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong"]
+VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
 
 
 def ablate(config, data: Path, out: Path, *, resume: bool = False) -> tuple[dict, str]:
@@ -71,7 +71,7 @@ def test_gains_are_over_the_variant_before(finished):
     lines = finished[2]["summary"]
     over = {line["variant"]: line["over"] for line in lines if " with " not in line["protocol"]}
     last = "PwIF and IAI"
-    expected = dict(zip(VARIANTS, [None, "baseline", "PwIF", last], strict=True))
+    expected = dict(zip(VARIANTS, [None, "baseline", "PwIF", last, "strong"], strict=True))
     assert over == {name: expected.get(name, last) for name in names(finished[2])}
 
 
@@ -80,6 +80,8 @@ def test_translators_of_test_people_are_measured_beside_trivial_ones(finished):
     assert {"DSGAN", "DSGAN without skips", "grey copy", "histogram matching"} <= set(scores)
     measured = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
     assert all(set(one) == measured for seeds in scores.values() for one in seeds)
+    (measuring,) = [step for step in finished[2]["timeline"] if step["step"] == "measure translations"]
+    assert 0 < measuring["worked"] <= measuring["seconds"]
     assert scores["DSGAN"][0] != scores["DSGAN"][1] != scores["DSGAN without skips"][1]
 
 

@@ -22,6 +22,7 @@ from tsme.models.reid import full
 from tsme.models.translate import as_seen
 from tsme.seeding import derive, generator
 from tsme.training.loop import Diverged, Stage
+from tsme.training.precision import precision_of
 from tsme.training.replay import ReplayPool
 from tsme.training.worker import Worker, bare
 
@@ -47,6 +48,7 @@ class DsganTask:
         settings = config.dsgan
         self.settings, self.worker, self.held = settings, worker, held
         self.epochs, self.seed = settings.epochs, config.seed
+        self.precision = precision_of(config, "dsgan", worker.device)
         self.visible, self.infrared = worker.hold(visible, infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
         self.translators = worker.wrap(Translators(settings))
@@ -90,7 +92,7 @@ class DsganTask:
         translate, judge = self.optimizers
 
         self.discriminators.requires_grad_(False)
-        with self.worker.autocast(self.settings.precision):
+        with self.worker.autocast(self.precision):
             translations = Translations(*map(full, self.translators(visible, infrared)))
             scores = (
                 full(judges.visible(translations.fake_visible)),
@@ -104,7 +106,7 @@ class DsganTask:
         self.discriminators.requires_grad_(True)
         fakes = [translations.fake_visible, translations.fake_infrared]
         seen = [pool.exchange(f, self.random) for pool, f in zip(self.pools, fakes, strict=True)]
-        with self.worker.autocast(self.settings.precision):
+        with self.worker.autocast(self.precision):
             judged = self.discriminators(visible, seen[0], infrared, seen[1])
         loss = discriminator_loss(Scores(*map(full, judged)))
         judge.zero_grad()

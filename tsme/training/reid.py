@@ -28,6 +28,7 @@ from tsme.losses import reid_losses
 from tsme.models.reid import TsmeNet
 from tsme.seeding import derive, generator
 from tsme.training.loop import Stage
+from tsme.training.precision import precision_of
 from tsme.training.worker import Worker, bare
 
 
@@ -59,6 +60,7 @@ class ReidTask:
         self.settings, self.worker, self.validate = settings, worker, validate
         self.padding = config.image.padding
         self.epochs, self.seed = settings.epochs, config.seed
+        self.precision = precision_of(config, "reid", worker.device)
         sources = [s for s in (pixels.images, pixels.translations) if s is not None]
         held = iter(worker.hold(*(source[m] for source in sources for m in MODALITIES)))
         self.images = {m: next(held) for m in MODALITIES}
@@ -108,7 +110,7 @@ class ReidTask:
         """One step of SGD on both modalities' images."""
         visible, visible_translated, visible_labels = self._load("visible", batch[0])
         infrared, infrared_translated, infrared_labels = self._load("infrared", batch[1])
-        with self.worker.autocast(self.settings.precision):
+        with self.worker.autocast(self.precision):
             outputs = self.network(visible, visible_translated, infrared, infrared_translated)
         terms = reid_losses(outputs, visible_labels, infrared_labels, self.settings.loss)
         self.optimizer.zero_grad()

@@ -71,7 +71,7 @@ def operations(task: ReidTask) -> Counter[str]:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_waits_for_nothing(narrow_task, precision):
-    narrow_task.settings = narrow_task.settings.model_copy(update={"precision": precision})
+    narrow_task.precision = precision
     waits = {name: count for name, count in operations(narrow_task).items() if name in WAITS}
     assert not waits
     with Operations() as counted:  # that it would be noticed

@@ -285,14 +285,15 @@ def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
     assert better.reid.backbone == paper.reid.backbone and better.reid.epochs == paper.reid.epochs
 
 
-def test_an_ablation_adds_one_part_at_a_time(tiny):
-    names = ["baseline", "PwIF", "PwIF and IAI", "strong"]
-    parts = [(False, False), (True, False), (True, True), (True, True)]
+def test_an_ablation_adds_one_part_at_a_time_and_takes_one_away(tiny):
+    names = ["baseline", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
+    parts = [(False, False), (True, False), (True, True), (True, True), (True, False)]
     for config in (tiny, override(tiny, {"reid.iai": False})):
         variants = ablation(config)
         assert [variant.name for variant in variants] == names
         assert [variant.over for variant in variants] == [None, *names[:-1]]
         assert [(v.config.reid.pwif, v.config.reid.iai) for v in variants] == parts
-        plain = {v.config.model_copy(update={"reid": tiny.reid}) for v in variants[:-1]}
+        plain = {v.config.model_copy(update={"reid": tiny.reid}) for v in variants[:3]}
         assert plain == {tiny}, "nothing else differs"
-    assert [variant.name for variant in ablation(strong(tiny))] == names[:-1]
+        assert override(variants[4].config, {"reid.iai": True}) == variants[3].config == strong(tiny)
+    assert [variant.name for variant in ablation(strong(tiny))] == names[:3]
