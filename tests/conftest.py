@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import hypothesis
 import pytest
 
 from workflows import environment
@@ -14,6 +15,9 @@ from workflows import environment
 environment.prepare()
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+# Drawn cases are the same every time, and however busy the machine is.
+hypothesis.settings.register_profile("here", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("here")
 # Decoded images of the tests' data sets, deleted when the tests end.
 CACHE = TemporaryDirectory()
 os.environ["TSME_CACHE"] = CACHE.name

@@ -1,4 +1,4 @@
-"""Tables of one's own: what a good one gives, how people are divided, and every kind of bad one."""
+"""Tables of one's own: what a good one gives, how people are divided, every kind of bad one."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -15,7 +15,7 @@ from tsme.evaluation.ranking import evaluate_similarity
 
 
 @pytest.mark.parametrize("protocol", ["regdb", "sysu", "llcm"])
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 10**6),
     queries=st.integers(1, 8),
