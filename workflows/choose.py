@@ -79,7 +79,23 @@ def choose(flow: Workflow) -> Choice:
     choice = Choice(chosen, tried, people, full)
     if len(tried) > 1:
         flow.console.print(f"  {choice.epochs} epochs trained of {full} that all samples have")
+        if doubt := doubt_of(best, config):
+            flow.console.print(f"note: {doubt}", soft_wrap=True)
     return choice
+
+
+def doubt_of(best: Sample, config: Config) -> str:
+    """Why a sweep's winner may owe its place to chance, if so.
+
+    A sample that is best before any other could be stopped has not been told from them by learning: the
+    scores of first epochs differ by the luck of few people.
+    """
+    if best.epoch > config.sweep.grace_epochs or best.epoch == config.reid.epochs:
+        return ""
+    return (
+        f"{best.name} was best after {best.epoch} of {config.reid.epochs} epochs, before any sample "
+        "could be stopped: set a higher sweep.grace_epochs, or hold out more people (validation.fraction)"
+    )
 
 
 def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:

@@ -11,7 +11,8 @@ import ray.tune
 from tsme.config import override
 from tsme.errors import UserError
 from tune.spaces import configured, search_space
-from tune.sweep import sweep
+from tune.sweep import Sample, sweep
+from workflows.choose import doubt_of
 
 
 def pretended():
@@ -118,3 +119,17 @@ def test_samples_run_side_by_side(ray_here, tiny_config, tmp_path: Path):
     assert max(times["sample-01"], times["sample-02"]) < min(
         times["sample-01-end"], times["sample-02-end"]
     )
+
+
+@pytest.mark.parametrize(("epoch", "doubted"), [(1, True), (3, True), (4, False), (10, False)])
+def test_a_winner_of_the_first_epochs_is_doubted(tiny_config, epoch, doubted):
+    config = override(tiny_config, {"reid.epochs": 10, "sweep.grace_epochs": 3})
+    doubt = doubt_of(Sample("sample-07", {}, 0.1, epoch, 10), config)
+    assert bool(doubt) == doubted
+    if doubted:
+        assert f"sample-07 was best after {epoch} of 10 epochs" in doubt
+
+
+def test_a_winner_that_was_trained_in_full_is_not(tiny_config):
+    config = override(tiny_config, {"reid.epochs": 3, "sweep.grace_epochs": 3})
+    assert not doubt_of(Sample("sample-01", {}, 0.1, 3, 3), config)
