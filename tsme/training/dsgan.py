@@ -48,7 +48,7 @@ class DsganTask:
         settings = config.dsgan
         self.settings, self.worker, self.held = settings, worker, held
         self.epochs, self.seed = settings.epochs, config.seed
-        self.precision = precision_of(config, "dsgan", worker.device)
+        self.precision = precision_of(config, "dsgan", worker)
         self.visible, self.infrared = worker.hold(visible, infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
         self.translators = worker.wrap(Translators(settings))

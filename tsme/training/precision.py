@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from tsme.config import Config, Precision, TrainingPrecision
 from tsme.training.loop import Stage
+from tsme.training.worker import Worker
 
 # Pixels of an image times channels after the stem. Measured on a processor with AVX-512's bfloat16
 # (docs/performance.md): 96x48 pixels and 16 channels, 2**16.2, gain nothing; from 2**17.2 on all do.
@@ -28,7 +29,9 @@ def choose(config: Config, stage: Stage, device: torch.device) -> Choice:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Choice("bfloat16", f"{name} multiplies it on tensor cores")
         return Choice("float32", f"{name} has no bfloat16")
-    if not torch.cpu.get_capabilities().get("avx512_bf16", False):
+    # Older releases of torch cannot tell.
+    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if not told.get("avx512_bf16"):
         return Choice("float32", "this processor has no instructions for bfloat16")
     image, channels = config.image, getattr(config, stage).backbone.width
     maps = f"{image.height}x{image.width} pixels and {channels} channels"
@@ -37,7 +40,10 @@ def choose(config: Config, stage: Stage, device: torch.device) -> Choice:
     return Choice("bfloat16", f"this processor has instructions for it, which pay on maps of {maps}")
 
 
-def precision_of(config: Config, stage: Stage, device: torch.device) -> Precision:
-    """As configured, or chosen where that is left to the device."""
+def precision_of(config: Config, stage: Stage, worker: Worker) -> Precision:
+    """As configured, or what suits the leading worker's device: all that train together do alike."""
     asked: TrainingPrecision = getattr(config, stage).precision
-    return choose(config, stage, device).precision if asked == "auto" else asked
+    if asked != "auto":
+        return asked
+    half = worker.agree(choose(config, stage, worker.device).precision == "bfloat16")
+    return "bfloat16" if half else "float32"

@@ -60,7 +60,7 @@ class ReidTask:
         self.settings, self.worker, self.validate = settings, worker, validate
         self.padding = config.image.padding
         self.epochs, self.seed = settings.epochs, config.seed
-        self.precision = precision_of(config, "reid", worker.device)
+        self.precision = precision_of(config, "reid", worker)
         sources = [s for s in (pixels.images, pixels.translations) if s is not None]
         held = iter(worker.hold(*(source[m] for source in sources for m in MODALITIES)))
         self.images = {m: next(held) for m in MODALITIES}

@@ -9,6 +9,7 @@ from tsme.config import override
 from tsme.errors import UserError
 from tsme.presets import demo, regdb
 from tsme.training.precision import choose, precision_of
+from tsme.training.worker import Worker
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -37,8 +38,8 @@ def test_processors(instructions, config, there, chosen, why):
     assert choice.precision == chosen and why in choice.why
 
 
-def test_a_processor_that_tells_nothing_has_no_instructions(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+def test_a_torch_that_cannot_tell_means_no_instructions(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert choose(regdb(), "dsgan", CPU).precision == "float32"
 
 
@@ -54,12 +55,20 @@ def test_gpus(monkeypatch, native, chosen):
 def test_what_is_configured_is_not_chosen(instructions):
     instructions(True)
     half = override(regdb(), {"dsgan.precision": "bfloat16", "reid.precision": "auto"})
-    assert precision_of(regdb(), "dsgan", CPU) == "float32"
-    assert precision_of(half, "dsgan", CPU) == "bfloat16"
-    assert precision_of(half, "reid", CPU) == "bfloat16"
+    assert precision_of(regdb(), "dsgan", Worker()) == "float32"
+    assert precision_of(half, "dsgan", Worker()) == "bfloat16"
+    assert precision_of(half, "reid", Worker()) == "bfloat16"
     instructions(False)
-    assert precision_of(half, "dsgan", CPU) == "bfloat16"
-    assert precision_of(half, "reid", CPU) == "float32"
+    assert precision_of(half, "dsgan", Worker()) == "bfloat16"
+    assert precision_of(half, "reid", Worker()) == "float32"
+
+
+@pytest.mark.parametrize(("leader", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_workers_on_unlike_hosts_do_as_the_leader_does(instructions, monkeypatch, leader, chosen):
+    instructions(not leader)
+    monkeypatch.setattr(Worker, "agree", lambda self, fact: leader)
+    config = override(regdb(), {"reid.precision": "auto"})
+    assert precision_of(config, "reid", Worker(rank=1, world_size=2)) == chosen
 
 
 def test_figures_are_not_left_to_the_device():
