@@ -3,8 +3,8 @@
     pytest -m image
 
 Wants root on a Debian machine, with buildah, debootstrap, iproute2, PostgreSQL and kubectl, about 20 GB
-of disk, and ten minutes the first time: torch's wheels are large. Layers stay in buildah's store, so the
-next time is quicker; `buildah rmi --all --force` frees them.
+of disk, and ten minutes: torch's wheels are large. The images lie in a store of their own below /var/tmp,
+which goes when the tests are done.
 
 The base is a stand-in for the official Python image, with Debian's Python of the same minor version. The
 containers run with buildah's chroot isolation, as the image's user, in network and process namespaces of
@@ -21,13 +21,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pods import Container, Pod, answers, run, wait_for
 
 pytestmark = pytest.mark.image
 
@@ -37,22 +37,24 @@ STAND_IN = "localhost/tsme-test-base"
 SUITE = "bookworm"  # its Python is 3.11
 TOOLS = ("buildah", "debootstrap", "unshare", "nsenter", "ip", "kubectl", "curl", "runuser")
 POSTGRES = Path("/usr/lib/postgresql")
-SERVICES = ("tsme-postgres", "tsme-mlflow", "tsme-head-svc")  # all at one address here
-
-
-def run(*command: str | Path, timeout: int = 600, **options: Any) -> str:
-    """Standard output of a command that must succeed."""
-    words = [str(word) for word in command]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=timeout, **options)
-    assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout[-3000:]}"
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tools() -> None:
+def store() -> Iterator[None]:
+    """Buildah keeps its images and containers in a folder that lasts as long as these tests."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     assert not missing, f"install {missing}"
     assert os.geteuid() == 0, "run this as root"
+    folder = Path(run("mktemp", "--directory", "/var/tmp/tsme-images.XXXXXX"))
+    settings = folder / "storage.conf"
+    places = f'graphroot = "{folder / "store"}"\nrunroot = "{folder / "run"}"\n'
+    settings.write_text(f'[storage]\ndriver = "overlay"\n{places}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
+        yield
+        run("buildah", "rm", "--all")
+        run("buildah", "rmi", "--all", "--force")
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,27 +85,21 @@ def pip_secrets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image of Debian and its Python, in the place of the official Python image."""
-    if not run("buildah", "images", "--quiet", "--filter", f"reference={STAND_IN}"):
-        folder = tmp_path_factory.mktemp("base")
-        packages = "--include=python3,python3-venv,ca-certificates"
-        run("debootstrap", "--variant=minbase", packages, SUITE, folder)
-        container = run("buildah", "from", "scratch")
-        run("buildah", "add", "--quiet", container, folder, "/")
-        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        run("buildah", "config", "--env", path, container)
-        run("buildah", "commit", "--rm", "--quiet", container, STAND_IN)
-        shutil.rmtree(folder)
+    folder = tmp_path_factory.mktemp("base")
+    packages = "--include=python3,python3-venv,ca-certificates"
+    run("debootstrap", "--variant=minbase", packages, SUITE, folder)
+    container = run("buildah", "from", "scratch")
+    run("buildah", "add", "--quiet", container, folder, "/")
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    run("buildah", "config", "--env", path, container)
+    run("buildah", "commit", "--rm", "--quiet", container, STAND_IN)
+    shutil.rmtree(folder)
     return STAND_IN
 
 
 def build(target: str, base: str, pip_secrets: list[str]) -> str:
     tag = f"localhost/tsme-test:{target}"
-    options = [
-        "--isolation=chroot",
-        "--layers",
-        f"--build-arg=BASE={base}",
-        "--build-arg=REVISION=tested",
-    ]
+    options = ["--isolation=chroot", f"--build-arg=BASE={base}", "--build-arg=REVISION=tested"]
     options += [f"--file={DOCKERFILE}", f"--target={target}", f"--tag={tag}", *pip_secrets]
     run("buildah", "build", *options, ROOT, timeout=1200, stderr=subprocess.STDOUT)
     return tag
@@ -118,93 +114,6 @@ def tsme_image(base: str, pip_secrets: list[str]) -> str:
 @pytest.fixture(scope="module")
 def mlflow_image(base: str, pip_secrets: list[str]) -> str:
     return build("mlflow", base, pip_secrets)
-
-
-class Pod:
-    """A network and the processes in it, cut off from this machine's, for several containers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.containers: list[str] = []
-        self.anchor = subprocess.Popen(
-            ["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child", "sleep", "1800"]
-        )
-        children = Path(f"/proc/{self.anchor.pid}/task/{self.anchor.pid}/children")
-        wait_for(lambda: children.read_text().strip(), "the namespaces")
-        first = children.read_text().strip()
-        self.enter = ["nsenter", f"--target={first}", "--net", "--pid", "--mount"]
-        run(*self.enter, "ip", "link", "set", "lo", "up")
-
-    def close(self) -> None:
-        """End every process, then forget the containers."""
-        self.anchor.kill()  # and with it the first process, and so all of them
-        self.anchor.wait()
-        for container in self.containers:
-            run("buildah", "rm", container)
-
-    def container(self, image: str, template: dict[str, Any]) -> Container:
-        """A container with the volumes and environment of the first one of a pod template."""
-        hosts = [f"--add-host={name}:127.0.0.1" for name in SERVICES]
-        name = run("buildah", "from", *hosts, image)
-        self.containers.append(name)
-        return Container(self, name, template["spec"])
-
-
-class Container:
-    """A container of a pod: emptyDir volumes are folders of its own, claims those of the pod."""
-
-    def __init__(self, pod: Pod, name: str, spec: dict[str, Any]) -> None:
-        self.pod, self.name = pod, name
-        self.spec = spec["containers"][0]
-        self.options = ["--isolation=chroot"]
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
-        for mount in self.spec["volumeMounts"]:
-            volume = volumes[mount["name"]]
-            path = mount["mountPath"]
-            if volume.get("emptyDir", {}).get("medium") == "Memory":
-                self.options += ["--mount", f"type=tmpfs,destination={path}"]
-                continue
-            claim = volume.get("persistentVolumeClaim", {}).get("claimName")
-            source = pod.folder / (claim or f"{name}-{mount['name']}")
-            if not source.exists():
-                source.mkdir()
-                os.chown(source, 1000, 1000)
-            self.options += ["--volume", f"{source}:{path}"]
-
-    def command(self, words: list[str], env: dict[str, str]) -> list[str]:
-        """What runs `words` in the container, with the values `env` has for secrets and the like."""
-        plain = {v["name"]: v["value"] for v in self.spec.get("env", []) if "value" in v}
-        variables = [f"--env={key}={value}" for key, value in (plain | env).items()]
-        return [*self.pod.enter, "buildah", "run", *self.options, *variables, self.name, "--", *words]
-
-    def start(self, words: list[str], env: dict[str, str], log: str) -> subprocess.Popen[bytes]:
-        """Start `words`; what they print goes to the file `log`."""
-        out = (self.pod.folder / log).open("wb")
-        return subprocess.Popen(self.command(words, env), stdout=out, stderr=subprocess.STDOUT)
-
-    def run(self, words: list[str], env: dict[str, str] | None = None) -> str:
-        """Standard output of `words`, which must succeed."""
-        return run(*self.command(words, env or {}), stderr=subprocess.STDOUT)
-
-    def written(self) -> list[str]:
-        """Files its user made in the image's own file system, which is read-only in a cluster."""
-        top = Path(run("buildah", "mount", self.name)).with_name("diff")
-        return [str(path) for path in top.rglob("*") if path.lstat().st_uid == 1000 and not path.is_dir()]
-
-
-def wait_for(done: Any, what: str, seconds: int = 120) -> None:
-    """Until `done()` is true."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.5)
-
-
-def answers(pod: Pod, port: int, path: str, host: str = "10.1.2.3") -> bool:
-    """Whether this is answered with success: asked by a number, as the kubelet does, or by name."""
-    words = ["curl", "--fail", "--silent", "--max-time", "5", "--header", f"Host: {host}:{port}"]
-    asked = [*pod.enter, *words, f"http://127.0.0.1:{port}{path}"]
-    return subprocess.run(asked, capture_output=True).returncode == 0
 
 
 def ray_start(group: dict[str, Any], *flags: str, **more: str) -> list[str]:
