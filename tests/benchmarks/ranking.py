@@ -72,8 +72,8 @@ def with_product(setting: Setting) -> Sides:
     return reference, mine, partial(same_metrics, reference, mine)
 
 
-def reranking(setting: Setting) -> Sides:
-    """Re-ranking of features that are whole numbers.
+def reranking(setting: Setting, *, numpy_product: bool = False) -> Sides:
+    """Re-ranking of features that are whole numbers; with `numpy_product`, against the better reference.
 
     Their squares and sums are exact in float32 in any order, so that neighbours do not depend on who
     computes them.
@@ -92,7 +92,8 @@ def reranking(setting: Setting) -> Sides:
         agree("final distances", -mine(), expected, DISTANCE_TOLERANCE)
         return f"final distances within {DISTANCE_TOLERANCE:g}"
 
-    return partial(search.rerank, queries, gallery, sort="quicksort"), mine, check
+    reference = partial(search.rerank, queries, gallery, sort="quicksort", numpy_product=numpy_product)
+    return reference, mine, check
 
 
 def timed(sides: Callable[[Setting], Sides], setting: Setting) -> Work:
@@ -122,6 +123,12 @@ def _benchmarks() -> list[Benchmark]:
         )
         for gallery in GALLERIES
     ]
+    better.append(
+        Benchmark(
+            "ranking/re-ranking-numpy-product",
+            partial(timed, partial(reranking, numpy_product=True)),
+        )
+    )
     return better + [
         benchmark
         for name, sides, bound in works

@@ -164,7 +164,7 @@ def _encode(features: NDArray[np.float32], neighbours: _Neighbours, k1: int) -> 
         inside = (member[place[:, :, None], theirs] & real).sum(axis=2)
         added = (own & (3 * inside > 2 * real.sum(axis=2)))[:, :, None] & real
         member[np.broadcast_to(place[:, :, None], theirs.shape)[added], theirs[added]] = True
-        owner, column = np.nonzero(member)
+        owner, column = _places(member)
         known = np.full((len(near), n), np.nan, dtype=np.float32)
         known[place, near] = neighbours.distances[rows, : k1 + 1]
         distances = known[owner, column]
@@ -208,7 +208,7 @@ def _expand(encoding: _Sparse, nearest: NDArray[np.int32]) -> _Sparse:
         for neighbours in nearest[rows].T:
             place, entries = encoding.entries(neighbours)
             total[place, encoding.columns[entries]] += encoding.values[entries]
-        owner, column = np.nonzero(total)
+        owner, column = _places(total != 0)
         parts.append((owner + rows.start, column, total[owner, column] / k2))
     owner, column, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     return _Sparse.of(n, owner, column, values)
@@ -230,6 +230,12 @@ def _overlap(encoding: _Sparse, shared: _Sparse, query: int, g: int) -> NDArray[
     owner, entries = shared.entries(encoding.columns[span])
     smaller = np.minimum(encoding.values[span][owner], shared.values[entries])
     return np.bincount(shared.columns[entries], smaller, g)
+
+
+def _places(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of what is true, row by row: np.nonzero, which is slower where it is seldom."""
+    rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    return rows, columns
 
 
 def _blocks(count: int, width: int) -> list[slice]:
