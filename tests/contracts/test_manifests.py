@@ -115,6 +115,9 @@ def test_every_server_is_probed(overlay: str):
             assert len(set(questions)) <= 1  # of which the image test asks one
 
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+
 @every_overlay
 def test_jobs_clean_up_after_themselves_and_can_wait(overlay: str):
     for name in JOBS:
@@ -126,6 +129,8 @@ def test_jobs_clean_up_after_themselves_and_can_wait(overlay: str):
         # Another try continues; the demo always does.
         assert re.search("--resume|tsme demo", spec["entrypoint"])
     assert named(overlay, "RayJob", "tsme-sweep")["spec"]["suspend"]
+    queued = [job for job in JOBS if QUEUE in named(overlay, "RayJob", job)["metadata"]["labels"]]
+    assert queued == (["tsme-run"] if overlay == "kueue" else [])  # what Kueue queues, Kueue wakes
     assert named(overlay, "RayJob", "tsme-run")["spec"].get("suspend", False) == (overlay == "kueue")
     assert named(overlay, "RayCluster", "tsme")["spec"]["suspend"]
 
