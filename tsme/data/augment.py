@@ -87,7 +87,7 @@ def draw_erased(images: Tensor, probability: float, generator: torch.Generator) 
 
 def erase(images: Tensor, erased: Tensor) -> Tensor:
     """Images (n, 3, h, w) uint8 with ImageNet's mean colour where `erased` (n, 1, h, w) says."""
-    mean = torch.tensor(MEAN_PIXEL, dtype=images.dtype, device=images.device)
+    mean = send(torch.tensor(MEAN_PIXEL, dtype=images.dtype), images.device)
     return torch.where(erased, mean[:, None, None], images)
 
 

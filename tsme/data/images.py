@@ -9,23 +9,25 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from tsme.errors import UserError
 
+AHEAD = 256  # files decoded before they are asked for
 # What Pillow's decoders raise on damaged files, by format.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def open_image(path: Path) -> Image.Image:
-    """The fully decoded RGB image at `path`; raises UserError naming the file and the reason."""
+    """The fully decoded RGB image at `path`, upright; raises UserError naming the file and the reason."""
     try:
         with Image.open(path) as image:
             # Pillow would clip these to 255 and hand back a white picture.
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"pixels of more than 8 bits, mode {image.mode}; convert it")
-            return image.convert("RGB")
+            # Phones store pictures as the sensor lay and note how it was held.
+            return ImageOps.exif_transpose(image).convert("RGB")
     except _DAMAGED as problem:
         # Some of their texts would repeat the path.
         unknown = isinstance(problem, UnidentifiedImageError)
@@ -38,9 +40,12 @@ def decode(files: Sequence[Path], height: int, width: int) -> Iterator[NDArray[n
 
     Raises UserError naming the first file that is missing or damaged.
     """
-    # Decoding releases the interpreter lock, so threads suffice.
+    # Decoding releases the interpreter lock, so threads suffice. Some at a time: all that are asked for
+    # are kept until they are taken.
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(lambda file: pixels(open_image(file), height, width), files)
+        for first in range(0, len(files), AHEAD):
+            some = files[first : first + AHEAD]
+            yield from pool.map(lambda file: pixels(open_image(file), height, width), some)
 
 
 def grey(images: Tensor) -> Tensor:

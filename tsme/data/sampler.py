@@ -39,9 +39,10 @@ class IdentitySampler:
         self.people = np.intersect1d(visible_labels, infrared_labels)
         needed = identities * world_size
         if len(self.people) < needed:
+            lower = "resources.workers" if identities == 2 else "reid.identities or resources.workers"
             raise UserError(
                 f"{len(self.people)} training people, but a step takes {needed} ({identities} on each of "
-                f"{world_size} workers): lower reid.identities or resources.workers"
+                f"{world_size} workers): lower {lower}"
             )
         self.rows = [
             {int(p): np.flatnonzero(labels == p) for p in self.people}

@@ -30,7 +30,7 @@ from tsme.errors import UserError
 
 Progress = Callable[[int, int], None]
 A_DAY = 86400  # seconds
-FORMAT = "v1"  # of the arrays; another one where the same file would give other pixels
+FORMAT = "v2"  # of the arrays; another one where the same file would give other pixels
 
 
 def cache_folder() -> Path:

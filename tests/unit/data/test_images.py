@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tsme.data import images
 from tsme.data.fingerprint import fingerprint
 from tsme.data.images import decode, grey, open_image
 from tsme.data.records import Trial
@@ -181,3 +182,26 @@ def test_fingerprint_names_an_image_that_cannot_be_read(regdb: Path) -> None:
 
     with pytest.raises(UserError, match=f"/{GOOD}: cannot be read .No such file"):
         fingerprint(Losing(regdb))
+
+
+def test_a_picture_taken_sideways_stands_upright(tmp_path: Path):
+    lying = Image.new("RGB", (8, 4))
+    lying.putpixel((0, 3), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by a quarter, clockwise
+    lying.save(tmp_path / "held.png", exif=exif)
+    image = open_image(tmp_path / "held.png")
+    assert image.size == (4, 8) and image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_files_are_decoded_not_far_ahead_of_who_takes_them(monkeypatch):
+    opened: list[Path] = []
+    monkeypatch.setattr(images, "AHEAD", 3)
+    monkeypatch.setattr(
+        images, "open_image", lambda path: opened.append(path) or Image.new("RGB", (4, 4))
+    )
+    decoded = decode([Path(str(n)) for n in range(8)], 4, 4)
+    for taken in range(1, 9):
+        next(decoded)
+        assert taken <= len(opened) <= 3 * -(-taken // 3)
+    assert sorted(opened) == [Path(str(n)) for n in range(8)]

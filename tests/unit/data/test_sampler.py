@@ -134,6 +134,11 @@ def test_too_few_people_are_a_user_error(identities, world_size):
         sampler(identities=identities, world_size=world_size)
 
 
+def test_with_two_people_a_worker_it_takes_fewer_workers():
+    with pytest.raises(UserError, match=r"takes 6 \(2 on each of 3 workers\): lower resources\.workers$"):
+        sampler(identities=2, world_size=3)
+
+
 def unpaired(visible: int, infrared: int, world_size: int = 1, **changes: int):
     """The batches of each worker."""
     settings = {"batch": 2, "seed": 1, "epoch": 1} | changes
