@@ -13,7 +13,7 @@ from torch import Tensor
 from tsme.config import Precision
 from tsme.data.augment import send, to_range
 from tsme.data.records import MODALITIES, Modality
-from tsme.models.inference import CHUNK, autocast, folded
+from tsme.models.inference import CHUNK, folded, measuring
 from tsme.models.reid import FUSED_STRIPES, TsmeNet
 
 Descriptors = dict[Modality, NDArray[np.float32]]
@@ -44,7 +44,7 @@ def extract(
     described = []
     for chunks in zip(*sources, strict=True):
         both = [to_range(send(chunk, device)) for chunk in chunks]
-        with autocast(device, precision):
+        with measuring(device, precision):
             features = describe(*both)
             if flip:
                 features = _mean(features, describe(*(x.flip(-1) for x in both)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
@@ -20,6 +22,13 @@ CHUNK = 64  # images at once
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """A block whose convolutions, products and the maps between them are of this precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def measuring(device: torch.device, precision: Precision) -> Iterator[None]:
+    """`autocast` for what is measured: float32 is that on GPUs too, not TF32 as cuDNN would have it."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), autocast(device, precision):
+        yield
 
 
 def folded(network: Network) -> Network:

@@ -10,7 +10,7 @@ from tsme.data.augment import send, to_pixels, to_range
 from tsme.data.images import grey
 from tsme.data.records import Modality
 from tsme.models.dsgan import Generator, Translators
-from tsme.models.inference import CHUNK, autocast, folded
+from tsme.models.inference import CHUNK, folded, measuring
 
 
 def as_seen(images: Tensor, modality: Modality) -> Tensor:
@@ -37,6 +37,6 @@ def translate(
     translations = torch.empty_like(images)
     for source, target in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):
         chunk = as_seen(send(source, device), modality)
-        with autocast(device, precision):
+        with measuring(device, precision):
             target.copy_(to_pixels(ready(to_range(chunk))))
     return translations

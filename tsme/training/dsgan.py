@@ -201,13 +201,13 @@ class DsganTask:
         networks.train()
 
     def state(self) -> dict[str, Any]:
-        """Weights, optimisers, schedules and pools."""
+        """Weights, optimisers, schedules and every worker's pools."""
         return {
             "translators": bare(self.translators).state_dict(),
             "discriminators": bare(self.discriminators).state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
-            "pools": [pool.images for pool in self.pools],
+            "pools": self.worker.gather([[x.cpu() for x in pool.images] for pool in self.pools]),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -218,5 +218,5 @@ class DsganTask:
             optimizer.load_state_dict(values)
         for schedule, values in zip(self.schedules, state["schedules"], strict=True):
             schedule.load_state_dict(values)
-        for pool, images in zip(self.pools, state["pools"], strict=True):
+        for pool, images in zip(self.pools, state["pools"][self.worker.rank], strict=True):
             pool.images = [image.to(self.worker.device) for image in images]

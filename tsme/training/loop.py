@@ -10,13 +10,14 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from tsme.errors import JobFailed
 from tsme.seeding import derive
 from tsme.training.worker import Worker
 
 Stage = Literal["trunk", "dsgan", "reid"]
 
 
-class Diverged(RuntimeError):
+class Diverged(JobFailed):
     """Training that leads nowhere: a loss became NaN or infinite, a generator collapsed."""
 
 

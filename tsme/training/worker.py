@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -69,6 +70,14 @@ class Worker:
         value = torch.tensor([int(fact)], device=self.device)
         dist.broadcast(value, src=0)
         return bool(value.item())
+
+    def gather(self, values: Any) -> list[Any]:
+        """What every worker has, by rank."""
+        if self.world_size == 1:
+            return [values]
+        everybody = [None] * self.world_size
+        dist.all_gather_object(everybody, values)
+        return everybody
 
     def wait(self) -> None:
         """Until all workers are here."""

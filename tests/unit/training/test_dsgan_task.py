@@ -291,3 +291,17 @@ def test_a_collapsed_generator_stops_the_stage(task):
         Diverged, match=r"after epoch 1 the translator to infrared .* dsgan\.optimizer\.lr"
     ):
         list(fit(task, Worker()))
+
+
+def test_every_worker_takes_back_its_own_pools(tiny, task, noise, monkeypatch):
+    for _ in fit(task, Worker()):
+        pass
+    state = task.state()
+    (pools,) = state["pools"]
+    state["pools"].append([[-image for image in pool] for pool in pools])
+    monkeypatch.setattr(Worker, "wrap", lambda worker, network: network)
+    second = DsganTask(tiny, noise(12, 1), noise(10, 2), Worker(rank=1, world_size=2))
+    second.load_state(state)
+    assert len(second.pools[0].images) > 1
+    for pool, images in zip(second.pools, pools, strict=True):
+        assert all(torch.equal(x, -y) for x, y in zip(pool.images, images, strict=True))

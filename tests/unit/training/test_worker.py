@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -31,3 +36,27 @@ def test_images_are_held_by_a_gpu_with_room_for_all_of_them(monkeypatch, free, i
     monkeypatch.setattr(torch.Tensor, "to", lambda x, device: sent.append(device) or x)
     Worker(device=gpu).hold(*IMAGES)
     assert sent == ([gpu, gpu] if moved else [])
+
+
+GATHER = """
+import sys
+import torch.distributed as dist
+from tsme.training.worker import Worker
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+print(Worker(rank=rank, world_size=2).gather({"pool of": rank}))
+"""
+
+
+def test_what_workers_have_is_gathered_by_rank(tmp_path: Path):
+    assert Worker().gather("mine") == ["mine"]
+    env = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", GATHER, str(rank), str(tmp_path / "meeting")],
+            env=env, stdout=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    for one in both:
+        assert one.communicate(timeout=60)[0] == "[{'pool of': 0}, {'pool of': 1}]\n"
