@@ -22,7 +22,8 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from tsme.config import Config
-from tsme.errors import JobFailed, failure
+from tsme.errors import JobFailed, UserError, failure
+from tsme.files import read_json, write_json
 from tsme.remote import AnyPath, answering
 from tune.spaces import Space, configured
 
@@ -58,9 +59,9 @@ def sweep(
     """Try `samples` points of the space, the configured one first; best sample first.
 
     Called again with the same storage and name it continues where it was stopped. Raises UserError or
-    JobFailed if every sample failed.
+    JobFailed if every sample failed, UserError if a stopped one's samples took other CPUs and GPUs.
     """
-    resources = {"CPU": _cpus(config), "GPU": min(config.resources.gpus or 0, 1)}
+    resources = {"CPU": _cpus(config), "GPU": config.resources.gpus or 0}
 
     def run(values: dict[str, Any]) -> None:  # Ray Tune takes plain functions only
         run_sample(values)
@@ -71,6 +72,7 @@ def sweep(
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
     with answering(storage):
+        _claim(storage / f"{name}-resources.json", resources)
         if ray.tune.Tuner.can_restore(path):
             tuner = ray.tune.Tuner.restore(
                 path, trainable, param_space=space, resume_unfinished=True, restart_errored=True
@@ -86,6 +88,18 @@ def sweep(
         first = next((result.error for result in results if result.error), None)
         raise failure(first or RuntimeError("nothing was reported"), f"all {samples} samples; the first")
     return sorted(tried, key=lambda sample: (-sample.score, sample.name))
+
+
+def _claim(file: AnyPath, resources: dict[str, float]) -> None:
+    """Note what a sample takes; Ray Tune would have a stopped sweep's samples take the same for ever."""
+    if not file.exists():
+        write_json(file, resources)
+    elif (before := read_json(file)) != resources:
+        took, takes = (", ".join(f"{n:g} {name}" for name, n in r.items()) for r in (before, resources))
+        raise UserError(
+            f"{file}: a sample of the sweep stopped there took {took}, now it would take {takes}; resume "
+            f"with the same resources, or remove {file.parent} to search anew"
+        )
 
 
 class NoUseTrying(ray.tune.Callback):
@@ -125,7 +139,7 @@ def _new_tuner(
     search: Any = None  # without a space there is one sample, and nothing to propose
     if space:
         points = [configured(config, space)]
-        search = OptunaSearch(metric=METRIC, mode="max", points_to_evaluate=points, seed=config.seed)
+        search = OptunaSearch(metric="best_mAP", mode="max", points_to_evaluate=points, seed=config.seed)
         if settings.concurrent is not None:
             search = ConcurrencyLimiter(search, max_concurrent=settings.concurrent)
     scheduler = ASHAScheduler(

@@ -111,5 +111,6 @@ def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) 
     spells += display.spells
     flow.run.close_running_children("FINISHED")  # samples stopped early could not
     if len(tried) < samples:
-        flow.console.print(f"note: {samples - len(tried)} of {samples} samples failed; see their runs")
+        failed = f"note: {samples - len(tried)} of {samples} samples failed"
+        flow.console.print(f"{failed}: see the tag error of their MLflow runs, and {flow.out / 'ray'}")
     return tried

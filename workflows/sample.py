@@ -13,7 +13,6 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.config import override
-from tsme.errors import UserError
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.worker import Worker
@@ -41,7 +40,7 @@ class SampleJob:
         run = self.parent.child(f"sweep {label}", label, values)
         state = load_checkpoint(ray.tune.get_checkpoint())
         best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
-        trained = 0
+        trained = state["epoch"] if state and state["stage"] == "reid" else 0
         worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
         tell_precision(label, chain, dict.fromkeys(chain.stages, run), worker, self.board)
         try:
@@ -58,8 +57,8 @@ class SampleJob:
             run.close("FAILED")
             nothing = {"val_mAP": 0.0, "best_mAP": 0.0, "best_epoch": 0}
             ray.tune.report(nothing | {"epoch": config.reid.epochs, "trained": trained})
-        except UserError as error:
-            run.tag({"error": str(error)})
+        except Exception as error:
+            run.tag({"error": f"{type(error).__name__}: {error}"})
             run.close("FAILED")
             raise
         else:

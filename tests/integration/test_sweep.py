@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 import ray.tune
+from mlflow.tracking import MlflowClient
+from rich.console import Console
 
 from tsme.config import override
-from tsme.errors import UserError
+from tsme.data.regdb import RegDB
+from tsme.data.store import PixelStore
+from tsme.errors import JobFailed, UserError
+from tsme.training.chain import Chain
 from tune.spaces import configured, search_space
 from tune.sweep import Sample, sweep
+from workflows import tracking
 from workflows.choose import doubt_of
+from workflows.progress import Display
+from workflows.sample import SampleJob
 
 
 def pretended():
@@ -119,6 +127,39 @@ def test_samples_run_side_by_side(ray_here, tiny_config, tmp_path: Path):
     assert max(times["sample-01"], times["sample-02"]) < min(
         times["sample-01-end"], times["sample-02-end"]
     )
+
+
+def test_a_stopped_sweep_goes_on_with_the_same_resources_only(ray_here, tiny_config, tmp_path: Path):
+    def goes_on(**resources: float) -> list[Sample]:
+        settings = {f"resources.{name}": value for name, value in resources.items()}
+        config = override(tiny_config, {"reid.epochs": 1, "sweep.concurrent": None} | settings)
+        return sweep(
+            pretended(), search_space(config), config=config, samples=1, storage=tmp_path, name="sweep"
+        )
+
+    first = goes_on(gpus=0)
+    assert goes_on(gpus=0) == first
+    with pytest.raises(UserError, match=r"took 1 CPU, 0 GPU, now it would take 2 CPU, 0 GPU; resume"):
+        goes_on(gpus=0, cpus=2)
+
+
+@pytest.mark.slow  # tried three times, each in a new process
+def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data, in_folder: Path):
+    trial = RegDB(tiny_data).read(1)
+    config = override(tiny_config, {"resources.gpus": 0, "sweep.concurrent": 1})
+    pixels = PixelStore(RegDB(tiny_data), "data", 8, 8)  # not the size of the configuration
+    chain = Chain(config, 1, trial.train, trial.test, pixels, in_folder / "stages")
+    uri = tracking.tracking_uri(in_folder)
+    parent = tracking.open_workflow(uri, config, "test", tiny_data, "data", None)
+    with Display(Console(quiet=True)) as display, pytest.raises(JobFailed):
+        sweep(
+            SampleJob(chain, parent, display.board),
+            {}, config=config, samples=1, storage=in_folder, name="sweep",
+        )  # fmt: skip
+    (run,) = MlflowClient(uri).search_runs(
+        [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    )
+    assert run.info.status == "FAILED" and "Error: " in run.data.tags["error"]
 
 
 @pytest.mark.parametrize(("epoch", "doubted"), [(1, True), (3, True), (4, False), (10, False)])
