@@ -206,13 +206,20 @@ class Resources(Frozen):
 
     Without a number of `gpus`, one for each worker where the cluster has any as the run starts; give the
     number where GPUs come later, by an autoscaler. Likewise `at_once`, how many trials are trained side
-    by side: without it, as many as the cluster has room for as they start.
+    by side: without it, as many as the cluster has room for as they start. Less than 1 of `gpus` lets
+    several training runs share one, each with one worker.
     """
 
     workers: Positive = 1
     cpus: Positive = 1
-    gpus: Annotated[float, Field(ge=0)] | None = None
+    gpus: Annotated[float, Field(ge=0, le=1)] | None = None
     at_once: Positive | None = None
+
+    @model_validator(mode="after")
+    def _whole_gpus_for_several(self) -> Resources:
+        if self.workers > 1 and self.gpus not in (None, 0, 1):
+            raise ValueError(f"gpus: {self.gpus:g} of one is for one worker; {self.workers} want 1 each")
+        return self
 
 
 class Config(Frozen):

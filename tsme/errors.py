@@ -15,9 +15,7 @@ def failure(error: BaseException, what: str) -> UserError | JobFailed:
     `error` may wrap the original as its `cause`, as Ray's errors do; `what` names the job.
     """
     cause = getattr(error, "cause", None) or error
-    if isinstance(cause, UserError):
-        return UserError(str(cause))
-    if isinstance(cause, JobFailed):
-        return JobFailed(str(cause))
+    if isinstance(cause, (UserError, JobFailed)):
+        return type(cause)(str(cause))
     words = str(cause).strip().splitlines() or ["no message"]
     return JobFailed(f"{what}: {type(cause).__name__}: {words[-1]}")

@@ -29,6 +29,7 @@ from tsme.models.reid import Stream
 from tsme.presets import Variant, ablation
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
 from tsme.training.chain import Chain
+from tsme.training.loop import Diverged
 from workflows.choose import Choice, choose
 from workflows.evaluate import Exam
 from workflows.flow import Workflow
@@ -105,7 +106,7 @@ def _train_translators(
     trained[control] = chains(override(full, {"dsgan.skips": False}))
     try:
         train_chains(flow, _labelled({control: trained[control]}, seeds), "translators without skips")
-    except JobFailed as error:
+    except Diverged as error:
         flow.console.print(f"  note: {error}", soft_wrap=True)
     return {name: done for name, each in trained.items() if (done := [c for c in each if c.done])}
 
@@ -135,7 +136,7 @@ def _score_translators(
     resources = flow.config.resources
     score = ray.remote(
         num_cpus=resources.cpus,
-        num_gpus=min(resources.gpus or 0, 1),
+        num_gpus=resources.gpus or 0,
         max_retries=2,
         retry_exceptions=[JobFailed],
     )(_score)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from tsme.config import Config, Resources
 from tsme.errors import UserError
+from workflows.environment import job_environment
 
 WORKERS = {
     # How often Ray Train's controller looks after its workers. Reports pass and checkpoints are
@@ -22,8 +24,6 @@ WORKERS = {
     # a lost one needs minutes to come, and with the default of 60 s the run would not see it.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
 }
-# What workers take over from the driver's environment.
-INHERITED = ("TSME_CACHE",)
 # Seconds a command waits for nodes: minutes for a machine with a GPU, and more for a large image.
 PATIENCE = 900.0
 LOOK = 1.0
@@ -44,17 +44,35 @@ def cluster() -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
-    ray.init(
-        "auto" if shared() else "local",
-        runtime_env={
-            "env_vars": WORKERS | {name: os.environ[name] for name in INHERITED if name in os.environ}
-        },
-        **(options if shared() else options | {"include_dashboard": True}),
-    )
+    if not shared():
+        options["include_dashboard"] = True
+    try:
+        ray.init(
+            "auto" if shared() else "local", runtime_env={"env_vars": workers_environment()}, **options
+        )
+    except (ValueError, ConnectionError) as error:
+        if not shared():
+            raise
+        address = os.environ["RAY_ADDRESS"]
+        raise UserError(
+            f"RAY_ADDRESS={address}: {error}; give the address of a head such as 10.0.0.1:6379, or "
+            "unset it to run on this machine"
+        ) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def workers_environment() -> dict[str, str]:
+    """What Ray is to set for workers.
+
+    Not what a submitted job's own runtime environment sets, which Ray lets nobody set again.
+    """
+    wanted = dict(WORKERS)
+    if cache := os.environ.get("TSME_CACHE"):  # workers have other working folders
+        wanted["TSME_CACHE"] = str(Path(cache).resolve())
+    return {name: value for name, value in wanted.items() if name not in job_environment()}
 
 
 def fit_resources(config: Config, console: Console) -> Config:

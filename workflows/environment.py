@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from urllib.parse import unquote, urlsplit
 
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's name for what it tells a submitted job's driver
 MLFLOW = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -28,7 +30,13 @@ DEFAULTS = {
 
 def in_submitted_job() -> bool:
     """Whether this is the driver of `ray job submit`, whose working folder goes with the job."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return JOB in os.environ
+
+
+def job_environment() -> dict[str, str]:
+    """The variables that a submitted job's runtime environment sets."""
+    settings = json.loads(os.environ.get(JOB, "{}")).get("runtime_env") or {}
+    return dict(settings.get("env_vars") or {})
 
 
 def prepare() -> None:

@@ -97,7 +97,7 @@ def _start(
     flips = (False, True) if evaluation.flip else (False,)
     describe = ray.remote(
         num_cpus=resources.cpus,
-        num_gpus=min(resources.gpus or 0, 1),
+        num_gpus=resources.gpus or 0,
         num_returns=2,
         max_retries=2,
         retry_exceptions=[JobFailed],

@@ -115,7 +115,7 @@ def workflow(
 
     Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
     """
-    here = _check_places(out)
+    here = _check_places(out, resume)
     data, out = data.resolve(), out.resolve()
     dataset = open_dataset(config.dataset, data)
     pixels = read_images(dataset, trials, config.image, console)
@@ -169,12 +169,14 @@ def read_images(dataset: Dataset, trials: list[int] | None, size: Image, console
     return pixels
 
 
-def _check_places(out: AnyPath) -> Path:
+def _check_places(out: AnyPath, resume: bool) -> Path:
     """Raise UserError if results or records cannot be kept; the folder of MLflow's own file, if any."""
     if in_submitted_job():
         _require_lasting(out)
     here = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
-    tracking.check(tracking.tracking_uri(here))
+    file = out / "run.json"  # a resumed run goes on logging where it did
+    known = read_json(file).get("mlflow_uri") if resume and file.exists() else None
+    tracking.check(tracking.tracking_uri(here, known))
     if isinstance(out, RemotePath):
         out.mkdir()  # or be told now that it cannot be written to
     return here
@@ -199,8 +201,8 @@ def _on_this_disk(out: AnyPath, uri: str) -> dict[Path, str]:
         files[out / "run.json"] = (
             "--out must be a folder that all nodes share, or a URI (s3://bucket/run)"
         )
-    if uri.startswith("sqlite:///"):
-        files[Path(uri.removeprefix("sqlite:///"))] = "name an MLflow server in MLFLOW_TRACKING_URI"
+    if uri.startswith(tracking.SQLITE):
+        files[Path(uri.removeprefix(tracking.SQLITE))] = "name an MLflow server in MLFLOW_TRACKING_URI"
     return files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,8 +50,23 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run i
 
 
 def configured(preset_name: str, settings: list[str]) -> Config:
-    """A preset with the values of --set."""
-    return override(preset(preset_name), parse_settings(settings))
+    """A preset with the values of --set; UserError if a warm-up would never end.
+
+    Files of weights are named from the root: Ray's workers have other working folders.
+    """
+    config = override(preset(preset_name), parse_settings(settings))
+    warmup, epochs = config.reid.optimizer.warmup, config.reid.epochs
+    if warmup >= epochs:
+        raise UserError(
+            f"reid.optimizer.warmup: {warmup} of {epochs} epochs (reid.epochs), which leaves none at the "
+            "full learning rate; set it lower"
+        )
+    weights = {
+        f"{stage}.backbone.weights": str(path.resolve())
+        for stage in ("dsgan", "reid")
+        if (path := Path(getattr(config, stage).backbone.weights)).is_file()
+    }
+    return override(config, weights)
 
 
 def parse_trials(text: str) -> list[int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -26,14 +27,22 @@ def origin_tags(fingerprint: str) -> dict[str, str]:
 def git_revision() -> str:
     """Revision of the code, with "+changes" where files differ from it.
 
-    Outside of git, what TSME_REVISION says (container images are built with it), else "unknown".
+    Where git does not keep it, what TSME_REVISION says of the package installed with the interpreter
+    (container images are built with it), else "unknown": a copy sent along with a job is other code.
     """
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+    file = Path(__file__)
     try:
-        here = Path(__file__).parent
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        _git("ls-files", "--error-unmatch", file.name)  # not somebody else's repository around a venv
+        return _git("describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("TSME_REVISION", "unknown")
+        installed = file.is_relative_to(sys.prefix)
+        return os.environ.get("TSME_REVISION", "unknown") if installed else "unknown"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 

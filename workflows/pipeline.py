@@ -119,7 +119,9 @@ def _train_lane(flow: Workflow, display: Display, chains: Mapping[str, Chain]) -
 
 
 def _stage_runs(flow: Workflow, label: str, chain: Chain) -> dict[Stage, Run]:
-    """The MLflow run of each of the chain's stages."""
+    """The MLflow run of each of the chain's stages; of a finished chain none is opened again."""
+    if chain.done:
+        return {}
     keys: dict[Stage, str] = {"dsgan": chain.dsgan_key, "reid": chain.key}
     return {
         stage: flow.run.child(

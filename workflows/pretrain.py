@@ -56,7 +56,7 @@ def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
     run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
     # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
     cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
-    train = ray.remote(num_cpus=cpus, num_gpus=min(resources.gpus or 0, 1), max_retries=2)(_train)
+    train = ray.remote(num_cpus=cpus, num_gpus=resources.gpus or 0, max_retries=2)(_train)
     with Display(flow.console, resources) as display:
         task = train.remote(trunk, pictures, people, file, run, display.board, resources, cpus)
         try:

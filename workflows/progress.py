@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -72,7 +71,6 @@ class Display:
             disable=not console.is_terminal,
         )
         self.tasks: dict[tuple[str, str], Any] = {}
-        self.began: dict[tuple[str, str], float] = {}
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -98,8 +96,8 @@ class Display:
 
     def _show(self) -> None:
         try:
-            events: list[Event | str] = ray.get(self.board.take.remote(), timeout=5)
             missing = lacking(self.resources) if self.resources else None
+            events: list[Event | str] = ray.get(self.board.take.remote(), timeout=5)
         except Exception:  # progress must never end a run: the cluster may be going down
             return
         for event in events:
@@ -110,7 +108,6 @@ class Display:
             key = (event.label, event.stage)
             name = f"{event.label} {event.stage}"
             if key not in self.tasks:
-                self.began[key] = time.monotonic()
                 self.tasks[key] = self.bars.add_task(name, total=event.epochs, words="")
             self.bars.update(self.tasks[key], completed=event.epoch, words=event.words)
             if event.epoch >= event.epochs:

@@ -184,6 +184,8 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
 def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
     """Whether the candidate takes the alias from the champion, and why."""
     tags = champion.tags
+    if "validation_mAP" not in tags:
+        return True, f"version {champion.version}, made by others, has no score to compare with"
     if tags["data_fingerprint"] != candidate.data_fingerprint:
         return True, f"version {champion.version} is of other data, with which scores do not compare"
     theirs = float(tags["validation_mAP"])

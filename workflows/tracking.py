@@ -37,6 +37,7 @@ from workflows.server import hurry, shown, told, why_lost
 
 PARENT_TAG = "mlflow.parentRunId"
 KEY_TAG = "tsme.key"
+SQLITE = "sqlite:///"
 # A job submitted to a cluster may have been started together with its server: seconds it waits for it.
 STARTING = 240
 
@@ -48,9 +49,11 @@ def tracking_uri(folder: Path, known: str | None = None) -> str:
     """
     prepare_mlflow()
     asked = os.environ.get("MLFLOW_TRACKING_URI")
+    if asked and asked.startswith(SQLITE):  # workers have other working folders
+        asked = f"{SQLITE}{Path(asked.removeprefix(SQLITE)).resolve()}"
     if known and asked and shown(asked) == known:
         return asked  # with the password that is not written down
-    return known or asked or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    return known or asked or f"{SQLITE}{folder.resolve() / 'mlflow.db'}"
 
 
 def check(uri: str) -> None:
@@ -239,8 +242,8 @@ def _create(
 
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     location = None  # a server knows where its artifacts belong
-    if uri.startswith("sqlite:///"):
-        location = Path(uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
+    if uri.startswith(SQLITE):
+        location = Path(uri.removeprefix(SQLITE)).with_name("mlartifacts").as_uri()
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)

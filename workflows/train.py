@@ -87,7 +87,7 @@ class Failures(ray.train.UserCallback):
         """Raise what a worker raised, if it is ours; Ray Train then makes no further attempt."""
         for error in worker_exceptions.values():
             cause = _original(error)
-            if isinstance(cause, (UserError, JobFailed, Diverged)):
+            if isinstance(cause, (UserError, JobFailed)):
                 raise cause
         kinds = ", ".join(sorted({type(error).__name__ for error in worker_exceptions.values()}))
         self.board.post.remote(f"a worker of {self.name} failed ({kinds}): again from its last epoch")

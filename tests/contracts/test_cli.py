@@ -52,6 +52,10 @@ def test_help_on_every_level(capsys: pytest.CaptureFixture[str], command: str):
         (["run", "--preset", "demo", "--data", "DATA", "--set", "reid.lr=1"], "reid.lr"),
         (["run", "--preset", "demo", "--data", "DATA", "--set", "reid.epochs=none"], "reid.epochs=none"),
         (["run", "--preset", "demo", "--data", "DATA", "--set", "reid.epochs"], "KEY=VALUE"),
+        (
+            ["run", "--preset", "regdb_strong", "--data", "DATA", "--set", "reid.epochs=9"],
+            "reid.optimizer.warmup: 10 of 9",
+        ),
         (["ablate", "--preset", "demo", "--data", "DATA", "--seeds", "0"], "--seeds"),
         (["train", "--dataset", "market", "--data", "DATA"], "market"),
         (["train", "--dataset", "regdb", "--data", "DATA", "--stage", "three"], "three"),

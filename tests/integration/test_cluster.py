@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from rich.console import Console
 from tsme.config import Resources, override
 from tsme.errors import UserError
 from workflows import cluster, peers
+from workflows.environment import JOB
 
 SMALL = {"CPU": 1.0}
 BIG = {"CPU": 4.0, "GPU": 1.0}
@@ -60,6 +63,34 @@ def test_a_worker_must_fit_one_node(nodes, tiny_config):
     assert cluster.at_once(Resources(cpus=2)) == 2
     assert cluster.at_once(Resources(cpus=3, workers=2)) == 1
     assert cluster.cpus_of_a_worker(8) == 3
+
+
+ENTER = """
+from workflows.cluster import cluster
+with cluster():
+    pass
+"""
+
+
+def test_an_address_that_is_no_cluster_is_told_in_words():
+    env = os.environ | {"RAY_ADDRESS": "http://127.0.0.1:8265"}  # what `ray job submit` takes
+    done = subprocess.run([sys.executable, "-c", ENTER], env=env, capture_output=True, text=True)
+    assert "tsme.errors.UserError: RAY_ADDRESS=http://127.0.0.1:8265: " in done.stderr
+    assert "unset it to run on this machine" in done.stderr
+
+
+def test_workers_are_told_of_the_cache_unless_their_job_tells_them(
+    monkeypatch: pytest.MonkeyPatch, in_folder
+):
+    assert cluster.workers_environment() == cluster.WORKERS
+    monkeypatch.setenv("TSME_CACHE", "cache")
+    ours = cluster.WORKERS | {"TSME_CACHE": str(in_folder / "cache")}
+    assert cluster.workers_environment() == ours
+    for known in ({"runtime_env": {}}, {}):
+        monkeypatch.setenv(JOB, json.dumps(known))
+        assert cluster.workers_environment() == ours
+    monkeypatch.setenv(JOB, json.dumps({"runtime_env": {"env_vars": {"TSME_CACHE": "/scratch"}}}))
+    assert cluster.workers_environment() == cluster.WORKERS
 
 
 def test_gpus_are_taken_where_there_are_any(nodes, tiny_config):

@@ -59,6 +59,17 @@ def test_other_data_do_not_compare_and_a_resumed_run_contests_nothing(parent, in
     assert champion(first) == 2
 
 
+def test_a_champion_that_others_made_gives_way(parent, in_folder):
+    run = parent()
+    enter(run, in_folder, "a", Candidate(0.5, "people", "data"))
+    client = MlflowClient(run.uri)
+    source = client.get_model_version("m", "1").source
+    theirs = client.create_model_version("m", source)
+    client.set_registered_model_alias("m", "champion", theirs.version)
+    version, decision = enter(parent(), in_folder, "b", Candidate(0.2, "people", "data"))
+    assert champion(run) == version and "version 2, made by others, has no score" in decision
+
+
 def test_other_weights_of_a_run_are_another_version(parent, in_folder):
     run, candidate = parent(), Candidate(0.5, "people", "data")
     assert registry.register(run, "m", weights(in_folder, "a"), 96, candidate) == 1

@@ -81,6 +81,13 @@ def test_passwords_are_taken_from_addresses(monkeypatch: pytest.MonkeyPatch, tmp
     assert shown("sqlite:////other.db") == "sqlite:////other.db"
 
 
+def test_a_file_named_from_here_is_the_same_one_for_workers(
+    monkeypatch: pytest.MonkeyPatch, in_folder: Path
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    assert tracking.tracking_uri(Path("/elsewhere")) == f"sqlite:///{in_folder / 'mlflow.db'}"
+
+
 WORDS = {
     "wrong password": "does not know this user: set .*MLFLOW_TRACKING_PASSWORD",
     "no password": "does not know this user: set .*MLFLOW_TRACKING_PASSWORD",

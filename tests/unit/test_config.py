@@ -101,6 +101,7 @@ def test_a_section_cannot_be_set(key):
         ("validation.fraction", 1),
         ("sweep.reduction", 1),
         ("resources.gpus", -1),
+        ("resources.gpus", 2),
         ("resources.workers", 0),
         ("dataset", "market"),
         ("evaluation.draws", [0, 10]),
@@ -220,6 +221,12 @@ def test_digest_changes_with_every_key_of_its_sections():
     changes = {key: value for key, value in CHANGED.items() if key.split(".")[0] in SECTIONS}
     digests = {override(start, {key: value}).digest(*SECTIONS) for key, value in changes.items()}
     assert len(digests | {start.digest(*SECTIONS)}) == len(changes) + 1
+
+
+def test_a_share_of_a_gpu_is_for_one_worker():
+    assert override(Config(), {"resources.gpus": 0.5}).resources.gpus == 0.5
+    with pytest.raises(UserError, match=r"0\.5 of one is for one worker; 2 want 1 each"):
+        override(Config(), {"resources.gpus": 0.5, "resources.workers": 2})
 
 
 def test_digest_ignores_other_sections_and_resources():

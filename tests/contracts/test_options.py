@@ -1,0 +1,19 @@
+"""What the command line's options become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workflows.options import configured
+
+
+def test_files_of_weights_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("trunk.safetensors").touch()
+    settings = ["reid.backbone.weights=trunk.safetensors", "dsgan.backbone.weights=none"]
+    config = configured("regdb", settings)
+    assert config.reid.backbone.weights == str(tmp_path / "trunk.safetensors")
+    assert config.dsgan.backbone.weights == "none"
+    assert configured("regdb", []).reid.backbone.weights == "imagenet"
