@@ -82,6 +82,7 @@ def test_an_address_that_is_no_cluster_is_told_in_words():
 def test_workers_are_told_of_the_cache_unless_their_job_tells_them(
     monkeypatch: pytest.MonkeyPatch, in_folder
 ):
+    monkeypatch.delenv("TSME_CACHE", raising=False)
     assert cluster.workers_environment() == cluster.WORKERS
     monkeypatch.setenv("TSME_CACHE", "cache")
     ours = cluster.WORKERS | {"TSME_CACHE": str(in_folder / "cache")}
