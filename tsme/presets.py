@@ -105,8 +105,9 @@ def small() -> Config:
 
     Made for as many people as RegDB has. As in the paper, first weights know visible light alone and
     colours are kept. The trunks of `demo`, which wants to be quick, have seen infrared before: that is
-    what translations are there to help with. Half of its learning rate ends as well and with a third of
-    its spread over seeds. A sweep's samples are compared after a quarter and after three quarters.
+    what translations are there to help with. Half of its learning rate ends as well, with less than
+    half of its spread over seeds. A sweep's samples are compared after a quarter of the epochs, and
+    after three quarters.
     """
     seen = {f"{stage}.backbone.weights": "drawn-visible" for stage in ("dsgan", "reid")}
     return override(
