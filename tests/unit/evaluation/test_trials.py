@@ -258,3 +258,12 @@ def test_untrained_networks_find_people_by_chance(tmp_path):
         scores.append(figures["val_rank1"])
     assert len(split.identities) == 12
     assert statistics.mean(scores) == pytest.approx(1 / 12, abs=0.06)
+
+
+def test_descriptors_in_float32_are_not_of_tf32(make_model, images):
+    network, seen = make_model().network, []
+    network.streams["visible"][0].register_forward_pre_hook(
+        lambda *_: seen.append(torch.backends.cudnn.allow_tf32)
+    )
+    extract(network, images["visible"], images["visible"], "visible", CPU)
+    assert seen and not any(seen)

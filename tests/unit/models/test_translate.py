@@ -69,3 +69,13 @@ def test_translating_leaves_the_translators_as_they_were(translators, noise):
     after = translators.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(p.grad is None for p in translators.parameters())
+
+
+def test_convolutions_of_float32_are_not_tf32(translators, noise):
+    seen = []
+    translators.to_visible.register_forward_pre_hook(
+        lambda *_: seen.append(torch.backends.cudnn.allow_tf32)
+    )
+    before = torch.backends.cudnn.allow_tf32
+    translate(translators, noise(2), "infrared", CPU)
+    assert seen == [False] and torch.backends.cudnn.allow_tf32 == before
