@@ -43,7 +43,7 @@ def run_command(layout: str, data: Path, settings: list[str]) -> list[str]:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(layout, marks=[pytest.mark.slow] * (layout == "csv")) for layout in LAYOUTS],
+    params=[pytest.param(layout, marks=[pytest.mark.slow] * (layout != "sysu")) for layout in LAYOUTS],
 )
 def finished(
     ray_here: None,
