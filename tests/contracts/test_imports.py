@@ -72,3 +72,13 @@ print("imported")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "imported", done.stderr
+
+
+@pytest.mark.parametrize("module", ["workflows.cli", "tsme.data.synth"])
+def test_what_starts_at_once_imports_nothing_heavy(module: str):
+    """`tsme --help`; each of the processes that draw people."""
+    program = (
+        f"import sys, {module}; print(sorted({{'torch', 'ray', 'mlflow', 'pandas'}} & {{*sys.modules}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr or done.stdout

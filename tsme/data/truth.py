@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tsme.data.images import decode
 from tsme.data.records import ImageList
-
-TRUTH = "Truth"
+from tsme.data.synth.regdb import TRUTH
 
 
 def load_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:

@@ -74,16 +74,12 @@ def draw_pattern(rng: np.random.Generator, kinds: Mapping[PatternKind, float]) -
 def accent_mask(pattern: Pattern, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.bool_]:
     """True where the accent tone lies; u, v and the result share one shape."""
     p = pattern
-    hoops = (v / p.period + p.phase) % 1.0 < p.duty
-    stripes = (u / (2.0 * p.period) + p.phase) % 1.0 < p.duty
     accent: NDArray[np.bool_] = np.zeros(u.shape, dtype=bool)
+    if p.kind in ("hoops", "checks"):
+        accent = (v / p.period + p.phase) % 1.0 < p.duty
+    if p.kind in ("stripes", "checks"):
+        accent = accent ^ ((u / (2.0 * p.period) + p.phase) % 1.0 < p.duty)
     match p.kind:
-        case "hoops":
-            accent = hoops
-        case "stripes":
-            accent = stripes
-        case "checks":
-            accent = hoops ^ stripes
         case "band":
             accent = np.abs(v - p.v) < 0.24 * p.duty
         case "split":
@@ -102,6 +98,6 @@ def accent_mask(pattern: Pattern, u: NDArray[np.float32], v: NDArray[np.float32]
             accent = (np.abs(u - p.u) < 0.75 * p.duty) & (np.abs(v - p.v) < 0.3 * p.duty)
         case "disc":
             accent = ((u - p.u) / 0.95) ** 2 + ((v - p.v) / 0.42) ** 2 < p.duty**2
-        case "plain":
+        case "plain" | "hoops" | "stripes" | "checks":
             pass
     return accent

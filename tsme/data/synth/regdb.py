@@ -13,11 +13,11 @@ from tsme.data.synth.drawing import Shot, divide
 from tsme.data.synth.person import Person
 from tsme.data.synth.render import draw_facing
 from tsme.data.synth.scene import Anywhere
-from tsme.data.truth import TRUTH
 
 SENSORS: tuple[Literal["visible", "thermal"], ...] = ("visible", "thermal")
 OTHER: dict[str, Literal["visible", "thermal"]] = {"visible": "thermal", "thermal": "visible"}
 TRIALS = 10  # as many as RegDB has
+TRUTH = "Truth"
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tsme.data.synth import optics
@@ -15,7 +17,7 @@ from tsme.data.synth.figure import pose_figure
 from tsme.data.synth.optics import Picture
 from tsme.data.synth.pattern import accent_mask
 from tsme.data.synth.person import Facing, Modality, Person
-from tsme.data.synth.sketch import Points, Pose, Shape
+from tsme.data.synth.sketch import Pose, Shape
 
 OVERSAMPLE = 2  # drawn so many times larger, then averaged: smooth edges
 FOLDS = {"visible": 0.06, "thermal": 0.03, "nir": 0.07}  # uneven cloth
@@ -155,37 +157,43 @@ def _paint_shape(
     light: float,
 ) -> None:
     height, width = picture.shape[:2]
-    outline = shape.outline * height
-    low = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
-    high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 1, (width, height))
-    if np.any(high <= low):
+    xs, ys = (shape.outline * height).T.tolist()
+    left, right = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)) + 1, width)
+    top, bottom = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)) + 1, height)
+    if right <= left or bottom <= top:
         return
-    inside = _fill(outline - low, (int(high[0] - low[0]), int(high[1] - low[1])))
-    window = (slice(low[1], high[1]), slice(low[0], high[0]))
-    u, v = _garment_grid(shape, low, high, height)
-    tone = np.broadcast_to(look[shape.part], (*u.shape, picture.shape[2]))
+    mask = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in zip(xs, ys, strict=True)], fill=1)
+    inside = np.asarray(mask).view(np.bool_)
+    window = picture[top:bottom, left:right]
+    u, v = _garment_grid(shape, np.arange(left, right), np.arange(top, bottom), height)
+    shade = 1 - fading * np.minimum(np.maximum(np.abs(u - light) - 0.2, 0), 1.2)
+    shade *= folds[top:bottom, left:right]
+    _fill(window, inside, look[shape.part], shade)
     if shape.pattern is not None:
-        garment_u, garment_v = shape.u_offset + shape.u_scale * u, shape.v_scale * v
-        accent = accent_mask(shape.pattern, garment_u, garment_v)
-        tone = np.where(accent[..., None], look[f"{shape.part}_accent"], tone)
-    rounded = 1 - fading * np.clip(np.abs(u - light) - 0.2, 0, 1.2)
-    tone = tone * (rounded * folds[window])[..., None]
-    picture[window] = np.where(inside[..., None], tone, picture[window])
+        accent = accent_mask(shape.pattern, shape.u_offset + shape.u_scale * u, shape.v_scale * v)
+        _fill(window, inside & accent, look[f"{shape.part}_accent"], shade)
 
 
-def _fill(outline: Points, size: tuple[int, int]) -> Picture:
-    mask = Image.new("1", size)
-    ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in outline], fill=1)
-    return np.asarray(mask)
+def _fill(window: Picture, where: NDArray[np.bool_], tone: Picture, shade: Picture) -> None:
+    """Paint shaded tone over a window, in place.
+
+    Channel by channel: over all three at once, NumPy's inner loops would be three steps long.
+    """
+    for channel, level in enumerate(tone):
+        np.multiply(shade, level, out=window[..., channel], where=where)
 
 
-def _garment_grid(shape: Shape, low: Points, high: Points, height: int) -> tuple[Picture, Picture]:
-    """The shape's own u and v for every pixel of the window [low, high)."""
-    top, axis = shape.top * height, (shape.bottom - shape.top) * height
+def _garment_grid(
+    shape: Shape, columns: NDArray[np.int64], lines: NDArray[np.int64], height: int
+) -> tuple[Picture, Picture]:
+    """The shape's own u and v for the pixels of these columns (w,) and lines (h,), either (h, w)."""
+    start, axis = shape.top * height, (shape.bottom - shape.top) * height
     length = max(float(np.hypot(axis[0], axis[1])), 1e-6)
     along = axis / length
-    x = np.arange(low[0], high[0], dtype=np.float32)[None, :] - np.float32(top[0])
-    y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - np.float32(top[1])
+    across = shape.sign * along
+    x = columns.astype(np.float32) - np.float32(start[0])
+    y = (lines.astype(np.float32) - np.float32(start[1]))[:, None]
+    u = (x * across[1] - y * across[0]) / max(shape.half_width * height, 1e-6)
     v = (x * along[0] + y * along[1]) / length
-    u = shape.sign * (x * along[1] - y * along[0]) / max(shape.half_width * height, 1e-6)
     return u.astype(np.float32), v.astype(np.float32)

@@ -56,20 +56,21 @@ class Anywhere:
 def _street(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
     """A wall or sky over the ground, with panels, poles, light gradient and texture."""
     height, width = shape
-    y, x = np.mgrid[0:1:height*1j, 0:1:width*1j].astype(np.float32)  # fmt: skip
+    y, x = np.linspace(0, 1, height, dtype=np.float32), np.linspace(0, 1, width, dtype=np.float32)
     horizon = rng.uniform(0.5, 0.85)
-    wall, ground = muted(rng), muted(rng)
-    scene = np.where((y < horizon)[..., None], wall, ground).astype(np.float32)
+    scene = np.empty((height, width, 3), dtype=np.float32)
+    scene[:] = muted(rng)
+    scene[y >= horizon] = muted(rng)
     for _ in range(rng.integers(1, 6)):
         left, top = rng.uniform(-0.3, 1.0), rng.uniform(-0.2, horizon)
         right = left + rng.uniform(0.05, 0.6)
         bottom = rng.choice([horizon, top + rng.uniform(0.05, 0.5)])
-        scene[(x > left) & (x < right) & (y > top) & (y < bottom)] = muted(rng)
+        scene[np.ix_((y > top) & (y < bottom), (x > left) & (x < right))] = muted(rng)
     for _ in range(rng.integers(0, 3)):
         middle, half = rng.uniform(0, 1), rng.uniform(0.01, 0.05)
         foot = rng.uniform(horizon, 1.0)
-        scene[(np.abs(x - middle) < half) & (y < foot)] = muted(rng)
-    slope = rng.uniform(-0.35, 0.35) * (x - 0.5) + rng.uniform(-0.3, 0.3) * (y - 0.5)
+        scene[np.ix_(y < foot, np.abs(x - middle) < half)] = muted(rng)
+    slope = rng.uniform(-0.35, 0.35) * (x - 0.5) + (rng.uniform(-0.3, 0.3) * (y - 0.5))[:, None]
     texture = 0.06 * smooth_noise(rng, shape, (12, 6)) + 0.03 * smooth_noise(rng, shape, (48, 24))
     lit: Picture = np.clip(scene * (1 + slope + texture)[..., None], 0, 1).astype(np.float32)
     return lit

@@ -8,6 +8,7 @@ in units of the picture height.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,21 @@ class Pose:
         """1 if the person's left is at the picture's right, else -1."""
         return 1 if self.facing == "front" else -1
 
+    @cached_property
+    def _turn(self) -> float:
+        return float(self.sign * np.cos(self.yaw))
+
+    @cached_property
+    def _lean(self) -> float:
+        return float(np.sin(self.tilt))
+
     def place(self, points: Points) -> Points:
         """Body coordinates (n, 2) to picture coordinates (n, 2)."""
-        lateral = points[:, 0] * self.sign * np.cos(self.yaw)
         up = 1.0 - points[:, 1]
-        x = self.x + self.scale * (lateral + np.sin(self.tilt) * up)
-        return np.stack([x, self.y - self.scale * up], axis=1)
+        placed = np.empty_like(points)
+        placed[:, 0] = self.x + self.scale * (points[:, 0] * self._turn + self._lean * up)
+        placed[:, 1] = self.y - self.scale * up
+        return placed
 
 
 @dataclass(frozen=True)
