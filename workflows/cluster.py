@@ -24,6 +24,8 @@ WORKERS = {
     # a lost one needs minutes to come, and with the default of 60 s the run would not see it.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
 }
+# Whether to look, in one more process for each training run, if the cloud is about to take a node away.
+WATCH = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 # Seconds a command waits for nodes: minutes for a machine with a GPU, and more for a large image.
 PATIENCE = 900.0
 LOOK = 1.0
@@ -44,12 +46,13 @@ def cluster() -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
-    if not shared():
-        options["include_dashboard"] = True
+    if shared():
+        options |= {"address": "auto", "runtime_env": {"env_vars": workers_environment()}}
+    else:  # workers inherit this process's environment; with one of their own they would start later
+        os.environ |= workers_environment()
+        options |= {"address": "local", "include_dashboard": True}
     try:
-        ray.init(
-            "auto" if shared() else "local", runtime_env={"env_vars": workers_environment()}, **options
-        )
+        ray.init(**options)
     except (ValueError, ConnectionError) as error:
         if not shared():
             raise
@@ -70,6 +73,8 @@ def workers_environment() -> dict[str, str]:
     Not what a submitted job's own runtime environment sets, which Ray lets nobody set again.
     """
     wanted = dict(WORKERS)
+    if not shared():
+        wanted[WATCH] = "0"
     if cache := os.environ.get("TSME_CACHE"):  # workers have other working folders
         wanted["TSME_CACHE"] = str(Path(cache).resolve())
     return {name: value for name, value in wanted.items() if name not in job_environment()}

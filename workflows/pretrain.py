@@ -18,11 +18,11 @@ from tsme.training.pretrain import SEED, DrawnTrunk, pretrain, read_people
 from tsme.training.worker import Worker
 from workflows.cluster import cpus_of_a_worker
 from workflows.data import draw_people
+from workflows.epochs import describe, log_epoch
 from workflows.flow import Workflow
 from workflows.progress import Display
 from workflows.spells import Spell
 from workflows.tracking import Run
-from workflows.train import describe, log_epoch
 
 THREADS = 4  # more are of little use to so small a network
 
@@ -48,17 +48,17 @@ def pretrain_trunks(flow: Workflow, config: Config, *, only_translators: bool = 
 def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
     """Draw the people, train the trunk; when the worker worked."""
     resources = flow.config.resources
+    # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
+    cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
+    trainer = _start(resources, cpus)  # in the time that drawing takes
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
         recipe = trunk.recipe
         draw_people(data, "regdb", recipe.people, recipe.images, SEED, flow.console)
         pictures, people = read_people(data, trunk.image, recipe.modalities)
     run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
-    # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
-    cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
-    train = ray.remote(num_cpus=cpus, num_gpus=resources.gpus or 0, max_retries=2)(_train)
     with Display(flow.console, resources) as display:
-        task = train.remote(trunk, pictures, people, file, run, display.board, resources, cpus)
+        task = trainer.train.remote(trunk, pictures, people, file, run, display.board)
         try:
             ray.get(task)
         except ray.exceptions.RayError as error:
@@ -67,18 +67,30 @@ def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
     return display.spells
 
 
-def _train(
-    trunk: DrawnTrunk,
-    pictures: Tensor,
-    people: Tensor,
-    file: AnyPath,
-    run: Run,
-    board: ActorHandle,
-    resources: Resources,
-    cpus: int,
-) -> None:
-    torch.set_num_threads(cpus)
-    worker = Worker(device=torch.device("cuda" if resources.gpus else "cpu"))
-    for result in pretrain(trunk, pictures, people, file, worker):
-        log_epoch(run, result)
-        board.post.remote(describe("drawn people", result))
+class _Trainer:
+    """What trains a trunk, a Ray actor."""
+
+    def __init__(self, cpus: int, device: str) -> None:
+        torch.set_num_threads(cpus)
+        self.worker = Worker(device=torch.device(device))
+
+    def train(
+        self,
+        trunk: DrawnTrunk,
+        pictures: Tensor,
+        people: Tensor,
+        file: AnyPath,
+        run: Run,
+        board: ActorHandle,
+    ) -> None:
+        """Leave the trunk's weights in `file`."""
+        for result in pretrain(trunk, pictures, people, file, self.worker):
+            log_epoch(run, result)
+            board.post.remote(describe("drawn people", result))
+
+
+def _start(resources: Resources, cpus: int) -> ActorHandle:
+    trainer = ray.remote(num_cpus=cpus, num_gpus=resources.gpus or 0, max_restarts=2, max_task_retries=2)(
+        _Trainer
+    )
+    return trainer.remote(cpus, "cuda" if resources.gpus else "cpu")

@@ -15,6 +15,8 @@ from tsme.config import Resources
 from workflows.cluster import lacking
 from workflows.spells import Spell
 
+LOOK = 1.0  # seconds between looks at what there is to show
+
 
 class Event(NamedTuple):
     """An epoch finished: of what (trial or sample), which stage, a few words.
@@ -91,7 +93,7 @@ class Display:
         self.bars.stop()
 
     def _watch(self) -> None:
-        while not self.stopping.wait(0.5):
+        while not self.stopping.wait(LOOK):
             self._show()
 
     def _show(self) -> None:

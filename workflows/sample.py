@@ -16,8 +16,9 @@ from tsme.config import override
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.worker import Worker
+from workflows.epochs import describe, log_epoch, tell_precision
 from workflows.tracking import Run
-from workflows.train import describe, load_checkpoint, log_epoch, save_checkpoint, tell_precision
+from workflows.train import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)

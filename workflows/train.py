@@ -7,8 +7,6 @@ trials: a lane. The pipeline runs as many lanes side by side as the cluster hold
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,15 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.config import Resources
-from tsme.errors import JobFailed, UserError, failure
+from tsme.errors import UserError, failure
 from tsme.remote import AnyPath, answering
 from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult, Stage
-from tsme.training.precision import choose
 from tsme.training.worker import Worker
 from workflows.cluster import of_a_worker
+from workflows.epochs import describe, log_epoch, tell_precision
+from workflows.failures import Failures
 from workflows.peers import Peers
-from workflows.progress import Event
 from workflows.tracking import Run
 
 # A worker may be lost this often before the lane gives up; each time it goes on from the last epoch.
@@ -53,7 +51,8 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
     """
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
-        train_loop_config={"jobs": jobs, "board": board},
+        # A reference: Ray Train's controller, a process of its own, then need not import what is in it.
+        train_loop_config={"jobs": ray.put(jobs), "board": board},
         torch_config=Peers(),
         scaling_config=scaling(jobs[0].chain.config.resources),
         run_config=ray.train.RunConfig(
@@ -77,22 +76,6 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
         raise failure(first, f"training {name}") from error
 
 
-class Failures(ray.train.UserCallback):
-    """Tells of lost workers, and ends a run where another attempt mends nothing: bad data, a bad loss."""
-
-    def __init__(self, name: str, board: ActorHandle) -> None:
-        self.name, self.board = name, board
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Raise what a worker raised, if it is ours; Ray Train then makes no further attempt."""
-        for error in worker_exceptions.values():
-            cause = _original(error)
-            if isinstance(cause, (UserError, JobFailed)):
-                raise cause
-        kinds = ", ".join(sorted({type(error).__name__ for error in worker_exceptions.values()}))
-        self.board.post.remote(f"a worker of {self.name} failed ({kinds}): again from its last epoch")
-
-
 def scaling(resources: Resources) -> ray.train.ScalingConfig:
     """What Ray Train reserves for each worker."""
     return ray.train.ScalingConfig(
@@ -100,11 +83,6 @@ def scaling(resources: Resources) -> ray.train.ScalingConfig:
         use_gpu=bool(resources.gpus),
         resources_per_worker=of_a_worker(resources),
     )
-
-
-def _original(error: Exception) -> Exception:
-    """The exception that a worker's failure wraps."""
-    return getattr(error, "cause", None) or error
 
 
 def _train_worker(parameters: dict[str, Any]) -> None:
@@ -120,7 +98,7 @@ def _wait_for_checkpoints() -> None:
 
 
 def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
-    jobs: list[TrainJob] = parameters["jobs"]
+    jobs: list[TrainJob] = ray.get(parameters["jobs"])
     context = ray.train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.set_num_threads(jobs[0].chain.config.resources.cpus)
@@ -142,17 +120,6 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
         if worker.leads:  # runs of stages that were there already
             for run in unfinished.values():
                 run.close()
-
-
-def tell_precision(
-    label: str, chain: Chain, runs: Mapping[Stage, Run], worker: Worker, board: ActorHandle
-) -> None:
-    """What stages that leave their precision to the device will compute in, and why."""
-    for stage, run in runs.items():
-        if getattr(chain.config, stage).precision == "auto":
-            choice = choose(chain.config, stage, worker.device)
-            board.post.remote(f"{label} {stage}: {choice.precision}, {choice.why}")
-            run.tag({f"{stage}.precision": f"{choice.precision}, {choice.why}"})
 
 
 def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle, folder: Path) -> None:
@@ -195,19 +162,3 @@ def load_checkpoint(checkpoint: ray.train.Checkpoint | None) -> dict[str, Any] |
         path = Path(folder) / CHECKPOINT
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
-
-
-def log_epoch(run: Run, result: EpochResult) -> None:
-    """Losses by name, measurements, speed and the stage's picture of one epoch, to MLflow."""
-    losses = {f"loss/{name}": value for name, value in result.losses.items()}
-    run.log_metrics(losses | result.metrics | {"epoch_seconds": result.seconds}, step=result.epoch)
-    if result.preview is not None:
-        run.log_picture(result.preview, f"translations/epoch_{result.epoch:03d}.png")
-
-
-def describe(label: str, result: EpochResult) -> Event:
-    """An epoch for the progress display."""
-    words = f"loss {result.losses['total']:.3f}"
-    if "val_mAP" in result.metrics:
-        words += f", validation mAP {100 * result.metrics['val_mAP']:.1f} %"
-    return Event(label, result.stage, result.epoch, result.epochs, words, result.worked, time.time())

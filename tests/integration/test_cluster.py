@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 
 import pytest
 import ray
@@ -82,6 +83,7 @@ def test_an_address_that_is_no_cluster_is_told_in_words():
 def test_workers_are_told_of_the_cache_unless_their_job_tells_them(
     monkeypatch: pytest.MonkeyPatch, in_folder
 ):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.delenv("TSME_CACHE", raising=False)
     assert cluster.workers_environment() == cluster.WORKERS
     monkeypatch.setenv("TSME_CACHE", "cache")
@@ -92,6 +94,25 @@ def test_workers_are_told_of_the_cache_unless_their_job_tells_them(
         assert cluster.workers_environment() == ours
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": {"env_vars": {"TSME_CACHE": "/scratch"}}}))
     assert cluster.workers_environment() == cluster.WORKERS
+
+
+WORKER = """
+import os, ray
+from workflows.cluster import WATCH, WORKERS, cluster
+@ray.remote(num_cpus=0)
+def told():
+    return {name: os.environ.get(name) for name in (*WORKERS, WATCH, "TSME_CACHE")}
+with cluster():
+    print(ray.get(told.remote()))
+"""
+
+
+def test_workers_of_this_machine_are_told_the_same(in_folder: Path):
+    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    env |= {"TSME_CACHE": "cache"}
+    done = subprocess.run([sys.executable, "-c", WORKER], env=env, capture_output=True, text=True)
+    told = cluster.WORKERS | {cluster.WATCH: "0", "TSME_CACHE": str(in_folder / "cache")}
+    assert done.stdout.splitlines()[-1:] == [str(told)], done.stderr
 
 
 def test_gpus_are_taken_where_there_are_any(nodes, tiny_config):

@@ -6,10 +6,9 @@ whose file exists is never run again, in whatever run it is met.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -35,7 +34,7 @@ from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
 from tsme.remote import AnyPath
 from tsme.training.dsgan import DsganTask
-from tsme.training.loop import EpochResult, Stage, fit
+from tsme.training.loop import EpochResult, Stage, fit, timed
 from tsme.training.pretrain import DrawnTrunk
 from tsme.training.reid import Pixels, ReidTask
 from tsme.training.worker import Worker, bare
@@ -137,13 +136,7 @@ def run_chain(
     An epoch's result is yielded before the stage's file is written, so that whoever interrupts the
     stream (a stopped sweep sample) leaves no unfinished result.
     """
-    results = _stages(chain, worker, checkpoint)
-    while True:
-        began = time.perf_counter()
-        result = next(results, None)
-        if result is None:
-            return
-        yield replace(result, worked=time.perf_counter() - began)
+    return timed(_stages(chain, worker, checkpoint))
 
 
 def _stages(chain: Chain, worker: Worker, checkpoint: dict[str, Any] | None) -> Iterator[EpochResult]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -88,6 +88,16 @@ def fit(task: Task, worker: Worker, *, done: int = 0) -> Iterator[EpochResult]:
             preview=task.preview(),
             checkpoint={"stage": task.stage, "epoch": epoch, "task": task.state()},
         )
+
+
+def timed(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
+    """The same, with the seconds from asking for each to having it as `worked`."""
+    while True:
+        began = time.perf_counter()
+        result = next(results, None)
+        if result is None:
+            return
+        yield replace(result, worked=time.perf_counter() - began)
 
 
 def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:

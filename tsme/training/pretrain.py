@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ from tsme.models.backbone import Normalise, Trunk
 from tsme.models.reid import FUSED_STRIPES, rows, stripes
 from tsme.remote import AnyPath
 from tsme.seeding import derive, generator
-from tsme.training.loop import EpochResult, Stage, fit
+from tsme.training.loop import EpochResult, Stage, fit, timed
 from tsme.training.worker import Worker
 
 SEED = 7_305_112_869  # of people that no other seed in use draws
@@ -98,9 +98,14 @@ def pretrain(
     trunk: DrawnTrunk, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
 ) -> Iterator[EpochResult]:
     """Train the trunk on what `read_people` returns; after the last epoch its weights are in `file`."""
+    return timed(_train(trunk, pictures, people, file, worker))
+
+
+def _train(
+    trunk: DrawnTrunk, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
+) -> Iterator[EpochResult]:
     task = TrunkTask(trunk, pictures, people, worker)
-    for result in fit(task, worker):
-        yield replace(result, worked=result.seconds)
+    yield from fit(task, worker)
     with replacing(file) as temporary:
         state = task.network.trunk.state_dict()
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)

@@ -95,12 +95,12 @@ class Sketch:
         self, part: str, points: list[tuple[float, float]], pattern: Pattern | None = None
     ) -> Shape:
         """A polygon about the body's axis; its garment frame is its own bounding box."""
-        xy = np.array(points, dtype=float)
-        (left, top), (right, bottom) = xy.min(axis=0), xy.max(axis=0)
+        xs, ys = zip(*points, strict=True)
+        left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
         middle = (left + right) / 2 + self.shift
         axis = self.pose.place(np.array([(middle, top), (middle, bottom)]))
         half = max((right - left) / 2, 1e-3) * self.pose.scale * float(np.cos(self.pose.yaw))
-        outline = self.pose.place(xy)
+        outline = self.pose.place(np.array(points, dtype=float))
         return Shape(part, outline, axis[0], axis[1], half, self.pose.sign, pattern)
 
     def oval(self, part: str, x: float, y: float, rx: float, ry: float) -> Shape:
