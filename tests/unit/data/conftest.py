@@ -1,7 +1,8 @@
-"""A tiny RegDB folder: two trials over five people, two images of each in either modality."""
+"""Tiny folders: RegDB of two trials over five people, two images of each in either modality; LLCM."""
 
 from pathlib import Path
 
+import llcm_cases
 import pytest
 from PIL import Image
 
@@ -34,3 +35,9 @@ def regdb(tmp_path: Path) -> Path:
                 ]
                 (root / f"idx/{split}_{modality}_{trial}.txt").write_text("".join(lines))
     return root
+
+
+@pytest.fixture
+def llcm(tmp_path: Path) -> Path:
+    llcm_cases.place(tmp_path / "LLCM")
+    return tmp_path / "LLCM"

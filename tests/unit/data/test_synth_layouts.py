@@ -16,7 +16,6 @@ from tsme.data.synth.llcm import Llcm
 from tsme.data.synth.person import draw_person
 from tsme.data.synth.sysu import Sysu
 from tsme.data.synth.table import Table
-from tsme.errors import UserError
 
 IDENTITIES, IMAGES, SIZE = 12, 2, (16, 32)
 PLANNED = 60  # people of whom no picture is drawn
@@ -273,34 +272,3 @@ def test_csv_rows_name_every_picture(drawn: dict[DatasetName, Path]) -> None:
     assert "person-0012" in splits["train"] | splits["test"]
     assert splits["train"].isdisjoint(splits["test"])
     assert {split: len(people) for split, people in splits.items()} == {"train": 6, "test": 6}
-
-
-# --- errors --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("layout", "option", "value"),
-    [
-        ("sysu", "identities", 5), ("llcm", "identities", 3), ("csv", "identities", 3),
-        ("sysu", "images", 1), ("llcm", "seed", -1), ("csv", "workers", 0), ("x", "layout", "x"),
-    ],
-)  # fmt: skip
-def test_values_out_of_range(tmp_path: Path, layout: str, option: str, value: object) -> None:
-    options: dict[str, object] = {"layout": layout, "identities": 8, "images": 2, "seed": 0}
-    with pytest.raises(UserError, match=f"^{option} is {value}: ") as raised:
-        generate(tmp_path / "out", **(options | {option: value}))  # type: ignore[arg-type]
-    assert "\n" not in str(raised.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("size", [(15, 32), (97, 32)])
-def test_sizes_out_of_range(tmp_path: Path, size: tuple[int, int]) -> None:
-    with pytest.raises(UserError, match=f"^size is {size[0]}x{size[1]}: "):
-        generate(tmp_path / "out", layout="sysu", identities=8, images=2, seed=0, size=size)
-
-
-@pytest.mark.parametrize(("layout", "least"), [("regdb", 4), ("sysu", 6), ("llcm", 4), ("csv", 4)])
-def test_the_smallest_and_widest_can_be_drawn(tmp_path: Path, layout: DatasetName, least: int) -> None:
-    generate(tmp_path / "d", layout=layout, identities=least, images=2, seed=0, size=(48, 16), workers=1)
-    root = tmp_path / "d" / ("people.csv" if layout == "csv" else "")
-    assert open_dataset(layout, root).examine().faults == ()

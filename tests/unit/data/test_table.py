@@ -222,9 +222,8 @@ def test_a_missing_column_is_named(file: Path, column: str) -> None:
     table = write(file, *without(column))
     (fault,) = table.examine().faults
     assert (fault.line, fault.message.split(";")[0]) == (1, f"lacks the columns {column}")
-    with pytest.raises(
-        UserError, match=rf"images.csv, line 1: lacks the columns {column}; it has 'path|iden"
-    ):
+    told = rf"images.csv, line 1: lacks the columns {column}; it has 'path|iden"
+    with pytest.raises(UserError, match=told):
         table.read(1)
 
 
@@ -271,10 +270,9 @@ def test_quotation_marks_that_do_not_close(file: Path) -> None:
 
 def test_no_file_and_a_folder(file: Path) -> None:
     for path, what in ((file, "no such file"), (file.parent, "this is a folder")):
+        told = f"{what}; give a CSV or Parquet file with .*path, identity"
         for ask in (Table(path).trials, Table(path).examine, lambda at=path: Table(at).read(1)):
-            with pytest.raises(
-                UserError, match=f"{what}; give a CSV or Parquet file with .*path, identity"
-            ):
+            with pytest.raises(UserError, match=told):
                 ask()
     assert Table(file).lists() == []
 

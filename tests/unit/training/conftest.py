@@ -29,10 +29,12 @@ def people_split(tmp_path, count: int, images: int) -> Split:
 
 @pytest.fixture
 def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., DsganTask]:
-    """make_dsgan(config, visible, infrared): stage 1 on 8 + 7 images of noise by default."""
+    """make_dsgan(config, visible, infrared, worker): stage 1 on 8 + 7 images of noise by default."""
 
-    def make(config: Config = tiny, visible: int = 8, infrared: int = 7) -> DsganTask:
-        return DsganTask(config, grey(noise(visible, 1)), noise(infrared, 2), Worker())
+    def make(
+        config: Config = tiny, visible: int = 8, infrared: int = 7, worker: Worker | None = None
+    ) -> DsganTask:
+        return DsganTask(config, grey(noise(visible, 1)), noise(infrared, 2), worker or Worker())
 
     return make
 
@@ -41,12 +43,10 @@ def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., Dsga
 def make_reid(tiny: Config, noise: Callable[..., Tensor], tmp_path) -> Callable[..., ReidTask]:
     """make_reid(config, ...): stage 2 on 4 people with 3 images in either modality."""
 
-    def make(config: Config = tiny, **options: Any) -> ReidTask:
+    def make(config: Config = tiny, worker: Worker | None = None, **options: Any) -> ReidTask:
         images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
-        translations = {"visible": noise(12, 3), "infrared": noise(12, 4)}
-        return ReidTask(
-            config, people_split(tmp_path, 4, 3), Pixels(images, translations), Worker(), **options
-        )
+        pixels = Pixels(images, {"visible": noise(12, 3), "infrared": noise(12, 4)})
+        return ReidTask(config, people_split(tmp_path, 4, 3), pixels, worker or Worker(), **options)
 
     return make
 
@@ -55,8 +55,8 @@ def make_reid(tiny: Config, noise: Callable[..., Tensor], tmp_path) -> Callable[
 def make_task(make_dsgan, make_reid) -> Callable[..., DsganTask | ReidTask]:
     """make_task(stage, ...): the task of either stage."""
 
-    def make(stage: str, *arguments: Any) -> DsganTask | ReidTask:
-        return (make_dsgan if stage == "dsgan" else make_reid)(*arguments)
+    def make(stage: str, *arguments: Any, **options: Any) -> DsganTask | ReidTask:
+        return (make_dsgan if stage == "dsgan" else make_reid)(*arguments, **options)
 
     return make
 

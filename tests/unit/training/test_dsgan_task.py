@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from tsme.config import Config, override
-from tsme.evaluation.translation import Features, HeldOut
-from tsme.evaluation.trials import translate_split
-from tsme.models.backbone import build_trunk
 from tsme.models.translate import translate
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import Diverged, fit
@@ -239,46 +236,6 @@ def test_preview_shows_inputs_and_leaves_the_networks_alone(task):
     assert torch.equal(picture[:, -32:, 48:64], task.infrared[-1])
     assert task.translators.training
     assert all(torch.equal(before[k], v) for k, v in task.translators.state_dict().items())
-
-
-@pytest.fixture
-def watched(tiny: Config, task: DsganTask, noise) -> DsganTask:
-    """The task with people held out, whose other-modality images are known."""
-    trunk = Features.of_trunk(build_trunk(tiny.reid.backbone))
-    held = HeldOut(
-        {"visible": noise(6, 21), "infrared": noise(5, 22)},
-        {"visible": noise(6, 23), "infrared": noise(5, 24)},
-        {"visible": trunk, "infrared": trunk},
-    )
-    return DsganTask(tiny, task.visible, task.infrared, Worker(), held)
-
-
-def test_people_held_out_are_measured_after_every_epoch(watched):
-    results = list(fit(watched, Worker()))
-    names = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
-    assert all(set(result.metrics) == names | {"lr"} for result in results)
-    # With the norms of the translators as they will be used, so that what is measured is what comes.
-    made = translate_split(watched.translators_for_use(), watched.held.images, CPU)
-    assert watched.held.score(made, CPU) == pytest.approx(
-        {k: v for k, v in results[-1].metrics.items() if k != "lr"}, rel=1e-5
-    )
-
-
-def test_people_held_out_change_no_weight(watched, task):
-    for one in (watched, task):
-        list(fit(one, Worker()))
-    weights, others = (dict(x.translators.named_parameters()) for x in (watched, task))
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
-
-
-def test_preview_of_people_held_out_has_the_truth_beside_the_translation(watched):
-    picture, held = watched.preview(), watched.held
-    # An image, its translation, the truth and the way back, of either modality.
-    assert picture.shape == (3, 4 * 32, 8 * 16)
-    luminance = (held.images["visible"][0] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
-    assert (picture[0, :32, :16] - luminance).abs().max() <= 1
-    assert torch.equal(picture[:, :32, 32:48], held.truths["visible"][0])
-    assert torch.equal(picture[:, :32, 64:80], held.images["infrared"][0])
 
 
 def test_a_collapsed_generator_stops_the_stage(task):

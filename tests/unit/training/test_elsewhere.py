@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from tests.elsewhere import CPU, ELSEWHERE, elsewhere
 from tsme.config import Backbone, Config, Image, override
@@ -102,9 +103,7 @@ def test_a_checkpoint_from_there_is_continued_there(chain, stage):
 
 def _as_read(result: EpochResult) -> dict[str, Any]:
     """The checkpoint as it comes back from a file: on the CPU."""
-    return torch.utils._pytree.tree_map(
-        lambda x: x.cpu() if isinstance(x, Tensor) else copy.deepcopy(x), result.checkpoint
-    )
+    return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else copy.deepcopy(x), result.checkpoint)
 
 
 def test_a_trained_trial_describes_there(chain, make_split):
@@ -152,13 +151,13 @@ def test_a_trunk_learns_there(noise, tmp_path):
 
 @pytest.mark.parametrize("kind", [Worker, Roomy])
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
-def test_a_step_fetches_nothing(make_task, tiny, stage, kind, monkeypatch):
+def test_a_step_fetches_nothing(make_task, stage, kind):
     """The host prepares the next step while the device is at this one."""
-    monkeypatch.setattr("tests.unit.training.conftest.Worker", lambda: kind(device=ELSEWHERE))
     with elsewhere() as mode:
-        task: DsganTask | ReidTask = make_task(stage)
+        task: DsganTask | ReidTask = make_task(stage, worker=kind(device=ELSEWHERE))
         for epoch in (1, 2):  # the pools of replayed translations are full by then
             for batch in task.step_batches(epoch):
                 mode.fetched.clear()
-                task.step(batch)
+                terms = task.step(batch)
+                assert terms["total"].device == ELSEWHERE
                 assert not mode.fetched
