@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -160,8 +161,13 @@ def sweep(
         choice = choose(flow)
     console.print(samples_table([(s.name, s.values, s.score, s.epoch, s.epochs) for s in choice.samples]))
     best = choice.samples[0]
-    settings = best.values | {"reid.epochs": best.epoch}
-    console.print("tsme run " + " ".join(f"--set {k}={v}" for k, v in settings.items()), soft_wrap=True)
+    won = best.values | {"reid.epochs": best.epoch}
+    settings = [setting for setting in set_ if setting.partition("=")[0] not in won]
+    command = ["tsme", "run", "--preset", preset, "--data", data]
+    for setting in [*settings, *(f"{key}={value}" for key, value in won.items())]:
+        command += ["--set", setting]
+    console.print("to train every trial so:")
+    console.print(shlex.join(command), soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

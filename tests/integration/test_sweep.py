@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from pathlib import Path
 
@@ -10,15 +12,17 @@ import ray.tune
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tsme.config import override
+from tsme.config import override, parse_settings
 from tsme.data.regdb import RegDB
 from tsme.data.store import PixelStore
 from tsme.errors import JobFailed, UserError
+from tsme.presets import demo
 from tsme.training.chain import Chain
 from tune.spaces import configured, search_space
 from tune.sweep import Sample, sweep
 from workflows import tracking
 from workflows.choose import doubt_of
+from workflows.cli import main
 from workflows.progress import Display
 from workflows.sample import SampleJob
 
@@ -160,6 +164,23 @@ def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data
         [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
     )
     assert run.info.status == "FAILED" and "Error: " in run.data.tags["error"]
+
+
+def test_the_command_ends_with_the_one_that_trains_its_winner(
+    ray_here, tiny_settings, tiny_data, in_folder: Path, capsys
+):
+    asked = [*tiny_settings, "resources.gpus=0", "reid.loss.hetero_centre=0.07"]
+    call = ["sweep", "--preset", "demo", "--data", str(tiny_data), "--samples", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main([*call, *(part for setting in asked for part in ("--set", setting))])
+    assert ended.value.code in (0, None)
+    program, command, *words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert (program, command, *words[:4]) == ("tsme", "run", "--preset", "demo", "--data", str(tiny_data))
+    assert set(words[4::2]) == {"--set"}
+    (best,) = json.loads((in_folder / "runs" / "sweep-demo" / "sweep.json").read_text())
+    epochs = f"reid.epochs={best['epoch']}"
+    config = override(demo(), parse_settings([*asked, epochs]))
+    assert override(demo(), parse_settings(words[5::2])) == config
 
 
 @pytest.mark.parametrize(("epoch", "doubted"), [(1, True), (3, True), (4, False), (10, False)])
