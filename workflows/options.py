@@ -46,7 +46,9 @@ DataOption = Annotated[
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue the run in --out, if there is one.")
+]
 
 
 def configured(preset_name: str, settings: list[str]) -> Config:
