@@ -1,8 +1,10 @@
-"""A device that is not the CPU, for machines that have none: what would stumble on a GPU stumbles on it.
+"""A device that is not the CPU, for machines that have none: much that would stumble on a GPU stumbles.
 
 Its tensors say they are on PyTorch's device "meta", and keep their values in the CPU's memory. As on a
 GPU, an operation on tensors from here and from there is refused, and NumPy's view of a tensor there, and
-numbers drawn there by a generator that is here. Values are the CPU's to the last bit.
+numbers drawn there by a generator that is here; and it is told what the host would wait for. Values are
+the CPU's, so equal figures say that nothing depends on where a tensor is, not what a GPU would compute.
+What asks for CUDA by name is not met: pinned memory, how much room there is, autocast, NCCL.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 ELSEWHERE = torch.device("meta")
 CPU = torch.device("cpu")
 MOVES = {"_to_copy", "copy_", "to"}
-# What is chosen by rows may be elsewhere while the rows are here: the one mixture a GPU takes.
+# What is chosen by rows may be elsewhere while the rows are here, the one mixture a GPU takes.
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
+# How large their results are depends on values, so the host waits for them.
+COUNTED = {
+    "masked_select", "nonzero", "repeat_interleave", "unique_consecutive", "unique_dim", "_unique2",
+}  # fmt: skip
 
 
 class Away(Tensor):
@@ -46,11 +52,11 @@ class Away(Tensor):
         return _call(func, args, kwargs or {})
 
     def tolist(self) -> Any:  # PyTorch refuses it for every subclass
-        return self.held.tolist()
+        return self.cpu().tolist()
 
 
 class Elsewhere(TorchDispatchMode):
-    """While it is on, tensors can be sent to ELSEWHERE; `fetched` names what brought values back."""
+    """While it is on, tensors can be sent to ELSEWHERE; `fetched` names what the host had to wait for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,10 +64,14 @@ class Elsewhere(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = _call(func, args, kwargs or {})
-        was_there = any(isinstance(x, Away) for x in tree_leaves((args, kwargs)))
+        there = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Away)]
         here = [x for x in tree_leaves(result) if not isinstance(x, Away) and x is not None]
-        if was_there and here:
-            self.fetched.append(func.overloadpacket.__name__)
+        name = func.overloadpacket.__name__
+        masked = name in INDEXED and any(
+            x.dtype == torch.bool for x in tree_leaves(args[1]) if x is not None
+        )
+        if there and (here or masked or name in COUNTED):
+            self.fetched.append(name)
         return result
 
 
@@ -97,7 +107,8 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name == "copy_":
         there = isinstance(args[0], Away)
     elif name not in MOVES and away:
-        _refuse_mixture(func, name, here, away)
+        # Rows to index with may be here, what is indexed and what is put there may not.
+        _refuse_mixture(func, (args[0], args[2:]) if name in INDEXED else (args, kwargs))
     if there and any(isinstance(x, torch.Generator) for x in leaves):
         raise RuntimeError(f"{func}: a generator of the CPU cannot draw elsewhere")
 
@@ -117,9 +128,8 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return tree_map(placed, result)
 
 
-def _refuse_mixture(func: Any, name: str, here: list[Tensor], away: list[Away]) -> None:
-    """Raise unless what is here are single numbers or rows to index with."""
-    for x in here:
-        rows = name in INDEXED and x.dtype in (torch.int64, torch.bool)
-        if x.dim() and not rows:
-            raise RuntimeError(f"{func}: {tuple(x.shape)} is here, {tuple(away[0].shape)} elsewhere")
+def _refuse_mixture(func: Any, arguments: Any) -> None:
+    """Raise if any of them is here, but for single numbers."""
+    for x in tree_leaves(arguments):
+        if isinstance(x, Tensor) and not isinstance(x, Away) and x.dim():
+            raise RuntimeError(f"{func}: a tensor {tuple(x.shape)} is here, another elsewhere")

@@ -163,10 +163,15 @@ def sweep(
     best = choice.samples[0]
     won = best.values | {"reid.epochs": best.epoch}
     settings = [setting for setting in set_ if setting.partition("=")[0] not in won]
+    settings += [f"{key}={value}" for key, value in won.items()]
+    try:
+        configured(preset, settings)
+    except UserError as problem:  # it was best before its warm-up was over
+        console.print(f"note: {best.name} cannot be taken over as it is: {problem}", soft_wrap=True)
+        return
     command = ["tsme", "run", "--preset", preset, "--data", data]
-    for setting in [*settings, *(f"{key}={value}" for key, value in won.items())]:
-        command += ["--set", setting]
-    console.print("to train every trial so:")
+    command += [word for setting in settings for word in ("--set", setting)]
+    console.print(f"all trials with the values of {best.name}:")
     console.print(shlex.join(command), soft_wrap=True, markup=False, highlight=False)
 
 

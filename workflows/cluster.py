@@ -28,7 +28,7 @@ WORKERS = {
 WATCH = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 # Seconds a command waits for nodes: minutes for a machine with a GPU, and more for a large image.
 PATIENCE = 900.0
-LOOK = 1.0
+ASK = 1.0
 
 
 def shared() -> bool:
@@ -40,7 +40,8 @@ def shared() -> bool:
 def cluster() -> Iterator[None]:
     """Ray, for the block: RAY_ADDRESS where set (as in a submitted job), else started here.
 
-    A cluster already connected to (by a test, say) is used as it is and left running.
+    A cluster already connected to (by a test, say) is used as it is and left running. Where Ray is
+    started here, this process keeps the variables that are for its workers.
     """
     if ray.is_initialized():
         yield
@@ -48,7 +49,7 @@ def cluster() -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
     if shared():
         options |= {"address": "auto", "runtime_env": {"env_vars": workers_environment()}}
-    else:  # workers inherit this process's environment; with one of their own they would start later
+    else:  # what inherits this process's environment starts sooner than with one of its own
         os.environ |= workers_environment()
         options |= {"address": "local", "include_dashboard": True}
     try:
@@ -156,7 +157,7 @@ def _wait_for_nodes(resources: Resources, console: Console) -> str | None:
             if missing != told:
                 console.print(f"waiting for nodes, up to {left / 60:.0f} min: {missing}", soft_wrap=True)
                 told = missing
-            time.sleep(LOOK)
+            time.sleep(ASK)
     console.print(f"nodes are there after {time.monotonic() - began:.0f} s")
     return None
 

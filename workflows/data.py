@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
 from enum import StrEnum
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -104,13 +106,23 @@ def draw_people(
     console: Console,
     difficulty: Level = "normal",
     truth: bool = False,
+    stopped: Event | None = None,
 ) -> None:
-    """Generate a data set, with a progress bar."""
+    """Generate a data set, with a progress bar.
+
+    Raises CancelledError when `stopped` is set; then nothing is left of it.
+    """
     from tsme.data.synth import generate
     from tsme.files import filling
 
     with Progress(console=console, transient=True) as bars, filling(out) as folder:
         bar = bars.add_task("drawing people")
+
+        def show(done: int, total: int) -> None:
+            if stopped is not None and stopped.is_set():
+                raise CancelledError
+            bars.update(bar, completed=done, total=total)
+
         generate(
             folder,
             layout=layout,
@@ -119,5 +131,5 @@ def draw_people(
             seed=seed,
             difficulty=difficulty,
             truth=truth,
-            progress=lambda done, total: bars.update(bar, completed=done, total=total),
+            progress=show,
         )

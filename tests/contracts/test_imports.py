@@ -74,11 +74,15 @@ print("imported")
     assert done.stdout.strip() == "imported", done.stderr
 
 
-@pytest.mark.parametrize("module", ["workflows.cli", "tsme.data.synth"])
-def test_what_starts_at_once_imports_nothing_heavy(module: str):
-    """`tsme --help`; each of the processes that draw people."""
-    program = (
-        f"import sys, {module}; print(sorted({{'torch', 'ray', 'mlflow', 'pandas'}} & {{*sys.modules}}))"
-    )
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("workflows.cli", "torch ray mlflow pandas"),  # tsme --help
+        ("tsme.data.synth", "torch ray mlflow pandas"),  # each of the processes that draw people
+        ("workflows.failures, workflows.peers", "mlflow tsme.training.chain"),  # Ray Train's controllers
+    ],
+)
+def test_what_starts_at_once_imports_nothing_heavy(modules: str, heavy: str):
+    program = f"import sys, {modules}; print(sorted({{*'{heavy}'.split()}} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr or done.stdout

@@ -44,7 +44,7 @@ def nodes(ray_here, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a submitted job, and with patience for a busy machine only."""
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setattr(cluster, "LOOK", 0.01)
+    monkeypatch.setattr(cluster, "ASK", 0.01)
     monkeypatch.setattr(cluster, "PATIENCE", 29.0)
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import CancelledError
 from pathlib import Path
+from threading import Event
 
 import pytest
 from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from workflows.data import draw_people
 
 
 def tsme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,3 +47,11 @@ def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
     again = tsme(tmp_path, "demo", "--out", "demo")
     assert again.returncode == 0, again.stderr
     assert "train: 0 of 10 trials" in again.stdout
+
+
+def test_drawing_stops_when_told_and_leaves_nothing(tmp_path: Path):
+    stopped = Event()
+    stopped.set()
+    with pytest.raises(CancelledError):
+        draw_people(tmp_path / "people", "regdb", 40, 2, 0, Console(quiet=True), stopped=stopped)
+    assert list(tmp_path.iterdir()) == []

@@ -166,7 +166,7 @@ def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data
     assert run.info.status == "FAILED" and "Error: " in run.data.tags["error"]
 
 
-def test_the_command_ends_with_the_one_that_trains_its_winner(
+def test_the_command_ends_with_the_run_that_has_the_winners_values(
     ray_here, tiny_settings, tiny_data, in_folder: Path, capsys
 ):
     asked = [*tiny_settings, "resources.gpus=0", "reid.loss.hetero_centre=0.07"]

@@ -55,18 +55,50 @@ def same_files(one: Path, two: Path) -> bool:
 
 
 def test_what_a_gpu_would_refuse_is_refused_there():
-    with elsewhere() as mode:
-        there = torch.ones(3, 4).to(ELSEWHERE)
+    with elsewhere():
+        there, rows = torch.ones(3, 4).to(ELSEWHERE), torch.tensor([0, 2])
         assert there.device == ELSEWHERE and (2 * there + torch.tensor(1.0)).device == ELSEWHERE
-        assert not mode.fetched
-        with pytest.raises(RuntimeError, match="is here"):
-            there + torch.ones(3, 4)
+        assert there[rows].device == ELSEWHERE and there[rows].shape == (2, 4)
+        for mixture in (
+            lambda: there + torch.ones(3, 4),
+            lambda: torch.arange(3)[rows.to(ELSEWHERE)],
+            lambda: there.index_put((rows,), torch.ones(2, 4)),
+            lambda: there.gather(1, torch.zeros(3, 1, dtype=torch.int64)),
+        ):
+            with pytest.raises(RuntimeError, match="is here"):
+                mixture()
         with pytest.raises(RuntimeError, match="generator"):
             torch.rand(3, device=ELSEWHERE, generator=torch.Generator())
         with pytest.raises(RuntimeError, match="numpy"):
             there.numpy()
         assert there.sum().item() == 12 and there.cpu().numpy().sum() == 12
-        assert mode.fetched == ["_local_scalar_dense", "_to_copy"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "waits"),
+    [
+        (lambda x: x.sum().item(), True),
+        (lambda x: bool(x.any()), True),
+        (lambda x: x.tolist(), True),
+        (lambda x: x.cpu(), True),
+        (lambda x: torch.equal(x, x), True),
+        (lambda x: x.nonzero(), True),
+        (lambda x: torch.where(x > 0), True),
+        (lambda x: x[x > 0], True),
+        (lambda x: torch.unique(x), True),
+        (lambda x: x.repeat_interleave(x), True),
+        (lambda x: 2 * x + torch.tensor(1), False),
+        (lambda x: torch.where(x > 0, x, 0), False),
+        (lambda x: x[torch.tensor([0, 2])], False),
+        (lambda x: x.to(torch.float32).mean(), False),
+    ],
+)
+def test_what_the_host_waits_for_is_told(ask, waits):
+    with elsewhere() as mode:
+        there = torch.arange(3).to(ELSEWHERE)
+        assert not mode.fetched
+        ask(there)
+        assert bool(mode.fetched) == waits
 
 
 @pytest.mark.parametrize("kind", [Worker, Roomy])
