@@ -96,7 +96,7 @@ class ReidTask:
         augmentation = Augmentation.draw(len(rows), self.padding, self.random)
         both = [augmentation.apply(take(self.images[modality], rows))]
         if self.translations is not None:
-            both.append(augmentation.apply(take(self.translations[modality], rows)))
+            both.append(self._translated(modality, rows, augmentation))
         if modality == "visible" and self.settings.channel_exchange:
             both[0] = exchange_channels(both[0], self.settings.channel_exchange, self.random)
         if self.settings.erasing:
@@ -105,6 +105,11 @@ class ReidTask:
         image, *translation = [to_range(send(x, self.worker.device)) for x in both]
         labels = send(torch.from_numpy(self.labels[modality][rows]), self.worker.device)
         return image, translation[0] if translation else None, labels
+
+    def _translated(self, modality: Modality, rows: NDArray[Any], augmentation: Augmentation) -> Tensor:
+        """Translations (B, 3, H, W) to go with images cropped and mirrored in this way."""
+        assert self.translations is not None
+        return augmentation.apply(take(self.translations[modality], rows))
 
     def step(self, batch: Pair) -> dict[str, Tensor]:
         """One step of SGD on both modalities' images."""

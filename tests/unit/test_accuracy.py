@@ -1,0 +1,111 @@
+"""Stage 2 of a finished run once more in other ways: as in the run where they are the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.benchmarks import accuracy
+from tsme.config import Config, Evaluation, override
+from tsme.data.augment import Augmentation
+from tsme.data.fingerprint import fingerprint
+from tsme.data.layouts import open_dataset
+from tsme.data.records import MODALITIES, ImageList, Split
+from tsme.data.store import PixelStore
+from tsme.data.synth import generate_regdb
+from tsme.evaluation.protocols import searches
+from tsme.evaluation.trials import describe_trial, score, translate_split
+from tsme.models.bundle import load_model
+from tsme.models.dsgan import Translators
+from tsme.training.chain import Chain, run_chain
+from tsme.training.reid import Pixels
+from tsme.training.worker import Worker
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def chain(tiny: Config, tmp_path: Path) -> Chain:
+    """A trial of drawn people, trained to the end, in the folder of a finished run."""
+    generate_regdb(tmp_path / "data", identities=8, images=2, seed=1)
+    config = override(tiny, {"dsgan.epochs": 1, "reid.epochs": 2})
+    dataset = open_dataset(config.dataset, tmp_path / "data")
+    pixels = PixelStore(dataset, fingerprint(dataset), config.image.height, config.image.width)
+    chain = Chain(config, 1, dataset.read(1).train, None, pixels, tmp_path / "run" / "stages")
+    list(run_chain(chain, Worker()))
+    results = {
+        "config": config.model_dump(mode="json"),
+        "data": str(dataset.root),
+        "data_fingerprint": pixels.fingerprint,
+        "trials": [{"trial": 1}, {"trial": 1}],
+    }
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    return chain
+
+
+def test_stored_translations_give_what_the_run_has(chain: Chain, tmp_path: Path, capsys):
+    file = tmp_path / "outcomes.json"
+    assert accuracy.main([str(tmp_path / "run"), "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    outcomes = {outcome["way"]: outcome for outcome in json.loads(file.read_text())["outcomes"]}
+    assert set(outcomes) == set(accuracy.WAYS)
+    assert all(way in printed for way in accuracy.WAYS)
+    people = chain.pixels.dataset.read(1)
+    model = load_model(chain.model_file, CPU)
+    described = describe_trial(model, chain.pixels.split(people.test), CPU, flips=[False])[False]
+    asked = searches(chain.pixels.dataset, people, Evaluation())
+    assert len(asked) == 2
+    found = [score(described, people.test, search) for search in asked]
+    assert outcomes["stored"]["mAP"] == np.mean([metrics.mAP for metrics in found])
+    assert outcomes["stored"]["rank1"] == np.mean([metrics.rank(1) for metrics in found])
+    assert all(outcome["seconds"] > 0 and outcome["trial"] == 1 for outcome in outcomes.values())
+
+
+def test_other_images_or_no_run_are_refused(chain: Chain, tmp_path: Path, capsys):
+    assert accuracy.main([str(tmp_path)]) == 1
+    assert "no results.json" in capsys.readouterr().err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results | {"data_fingerprint": "other"}))
+    assert accuracy.main([str(tmp_path / "run"), "--ways", "stored"]) == 1
+    assert "not the images" in capsys.readouterr().err
+
+
+@pytest.fixture
+def translated(tiny: Config, noise, tmp_path: Path):
+    """translated(way, augmentation): infrared translations of twelve visible images, in one way."""
+    torch.manual_seed(1)
+    names, ids = tuple(map(str, range(12))), np.repeat(np.arange(4), 3)
+    people = Split(*(ImageList(tmp_path, m, names, ids, np.ones_like(ids)) for m in MODALITIES))
+    translators = Translators(tiny.dsgan).eval()
+    images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
+    stored = translate_split(translators, images, CPU)
+
+    def make(way: str, augmentation: Augmentation) -> Tensor:
+        task = accuracy.Repeated(tiny, people, Pixels(images, stored), Worker())
+        task.translate_by(way, translators)
+        return task._translated("visible", np.arange(12), augmentation)
+
+    return make
+
+
+def test_ways_differ_where_they_say(translated):
+    still = Augmentation(2, torch.full((12,), 2), torch.full((12,), 2), torch.zeros(12).bool())
+    one, *others = [translated(way, still) for way in accuracy.WAYS]
+    assert all(torch.equal(one, other) for other in others)
+
+    mirror = Augmentation(2, still.top, still.left, torch.arange(12) % 2 == 0)
+    of_mirrored = translated("new", mirror)
+    assert torch.equal(of_mirrored, translated("both-flips", mirror))
+    same = (of_mirrored == translated("stored", mirror)).flatten(1).all(1)
+    assert torch.equal(same, ~mirror.mirror)
+
+    shifted = Augmentation(2, torch.zeros(12).long(), still.left, still.mirror)
+    new, black = translated("new", shifted), translated("new-black", shifted)
+    assert new[:, :, :2].any() and not black[:, :, :2].any()
+    assert torch.equal(new[:, :, 2:], black[:, :, 2:])
+    assert not torch.equal(black, translated("stored", shifted))
