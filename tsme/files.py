@@ -21,6 +21,9 @@ from tsme.remote import AnyPath, RemotePath
 def replacing(path: AnyPath) -> Iterator[Path]:
     """A temporary file to write to, which becomes `path` if the block succeeds.
 
+    It may then be read by whom any new file may (safetensors would keep its files to their owner, and
+    shared folders are where other accounts search with them).
+
     Raises UserError naming the file if it cannot be written (a full disk, say); whatever stood
     under `path` before is then unchanged.
     """
@@ -28,7 +31,12 @@ def replacing(path: AnyPath) -> Iterator[Path]:
     temporary = folder / f".{path.name}.{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        temporary.unlink()
         yield temporary
+        if temporary.stat().st_mode != mode:
+            temporary.chmod(mode)
         if isinstance(path, RemotePath):
             path.upload(temporary)
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tsme.errors import UserError
 from tsme.files import read_json, replacing, write_json
@@ -18,6 +20,13 @@ def test_file_appears_under_its_name_only_at_the_end(tmp_path):
         assert temporary.parent == path.parent
     assert path.read_text() == "whole"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_weights_may_be_read_by_whom_any_new_file_may(tmp_path):
+    (tmp_path / "new").touch()
+    with replacing(tmp_path / "weights") as temporary:
+        save_file({"weight": torch.zeros(2)}, temporary)
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 def test_old_content_is_replaced(tmp_path):
