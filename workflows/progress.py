@@ -1,4 +1,4 @@
-"""What happens in many processes, told on one terminal: live bars there, a line per finished stage."""
+"""What happens in many processes, told in one place: live bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from workflows.cluster import lacking
 from workflows.spells import Spell
 
 LOOK = 1.0  # seconds between looks at what there is to show
+TELL = 60.0  # seconds after which a log is told again how far a stage is
 
 
 class Event(NamedTuple):
@@ -52,6 +53,9 @@ class Board:
 class Display:
     """Shows a board's events while its block runs; `display.board` is what workers post to.
 
+    A finished stage is a line. What is not finished is a bar; where there is no terminal, a line a
+    minute at most.
+
     With `resources` it also tells when the cluster has become too small for a training run of them.
     """
 
@@ -73,6 +77,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self.tasks: dict[tuple[str, str], Any] = {}
+        self.told: dict[tuple[str, str], float] = {}  # when, of stages that are not finished
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -107,17 +112,24 @@ class Display:
                 self._say(event)
                 continue
             self.spells.append((event.ended - event.worked, event.ended))
-            key = (event.label, event.stage)
-            name = f"{event.label} {event.stage}"
-            if key not in self.tasks:
-                self.tasks[key] = self.bars.add_task(name, total=event.epochs, words="")
-            self.bars.update(self.tasks[key], completed=event.epoch, words=event.words)
-            if event.epoch >= event.epochs:
-                self.bars.update(self.tasks[key], visible=False)
-                self.console.print(f"  {name}: epoch {event.epoch}/{event.epochs}, {event.words}")
+            self._advance(event)
         if missing != self.missing:
             self._say(f"waiting for nodes: {missing}" if missing else "nodes are there again")
             self.missing = missing
+
+    def _advance(self, event: Event) -> None:
+        key = (event.label, event.stage)
+        name = f"{event.label} {event.stage}"
+        if key not in self.tasks:
+            self.tasks[key] = self.bars.add_task(name, total=event.epochs, words="")
+            self.told[key] = event.ended - event.worked
+        self.bars.update(self.tasks[key], completed=event.epoch, words=event.words)
+        finished = event.epoch >= event.epochs
+        if finished:
+            self.bars.update(self.tasks[key], visible=False)
+        if finished or (not self.console.is_terminal and event.ended - self.told[key] >= TELL):
+            self.told[key] = event.ended
+            self.console.print(f"  {name}: epoch {event.epoch}/{event.epochs}, {event.words}")
 
     def _say(self, line: str) -> None:
         self.console.print(f"  {line}", soft_wrap=True)
