@@ -22,7 +22,7 @@ from tsme.data.store import PixelStore
 from tsme.data.truth import load_truth
 from tsme.models.backbone import Normalise, Trunk
 from tsme.models.dsgan import Translators
-from tsme.models.inference import CHUNK
+from tsme.models.inference import CHUNK, measuring
 from tsme.models.reid import Stream
 from tsme.models.translate import as_seen
 
@@ -133,7 +133,8 @@ def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device
     distance = FrechetInceptionDistance(feature=features, sync_on_compute=False).to(device)
     for images, is_real in ((made, False), (real, True)):
         for chunk in images.split(CHUNK):
-            distance.update(send(chunk, device), real=is_real)
+            with measuring(device, "float32"):
+                distance.update(send(chunk, device), real=is_real)
     return float(distance.compute())
 
 

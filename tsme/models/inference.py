@@ -26,8 +26,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 @contextmanager
 def measuring(device: torch.device, precision: Precision) -> Iterator[None]:
-    """`autocast` for what is measured: float32 is that on GPUs too, not TF32 as cuDNN would have it."""
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), autocast(device, precision):
+    """`autocast` for what is measured, which is to be the same every time.
+
+    On GPUs float32 is not TF32, as cuDNN would have it, and sums are not added up in any order.
+    """
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with exact, autocast(device, precision):
         yield
 
 

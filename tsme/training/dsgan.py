@@ -18,6 +18,7 @@ from tsme.evaluation.translation import HeldOut, collapsed
 from tsme.evaluation.trials import translate_split
 from tsme.losses import discriminator_loss, generator_losses
 from tsme.models.dsgan import Discriminators, Scores, Translations, Translators
+from tsme.models.inference import measuring
 from tsme.models.reid import full
 from tsme.models.translate import as_seen
 from tsme.seeding import derive, generator
@@ -195,7 +196,8 @@ class DsganTask:
                 seen += len(chunk)
                 for norm in norms:
                     norm.momentum = len(chunk) / seen  # every image counts alike
-                network(to_range(chunk).to(self.worker.device))
+                with measuring(self.worker.device, "float32"):  # as translations are made
+                    network(to_range(send(chunk, self.worker.device)))
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
         networks.train()

@@ -67,6 +67,13 @@ def naive_ssim(made: Tensor, truth: Tensor) -> float:
     return float(np.mean(values))
 
 
+def test_frechet_distances_are_not_of_tf32(noise):
+    seen, network = [], Levels()
+    network.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    frechet(noise(4, 1), noise(4, 2), Features(network, 2), CPU)
+    assert seen and not any(seen)
+
+
 def test_likeness_is_of_the_luminance_and_as_defined(noise):
     images = {"visible": noise(3, 1), "infrared": noise(3, 2)}
     truths = {"visible": grey(noise(3, 3)), "infrared": noise(3, 4)}

@@ -71,11 +71,11 @@ def test_translating_leaves_the_translators_as_they_were(translators, noise):
     assert all(p.grad is None for p in translators.parameters())
 
 
-def test_convolutions_of_float32_are_not_tf32(translators, noise):
-    seen = []
-    translators.to_visible.register_forward_pre_hook(
-        lambda *_: seen.append(torch.backends.cudnn.allow_tf32)
-    )
-    before = torch.backends.cudnn.allow_tf32
+def test_convolutions_of_float32_are_not_tf32_and_repeat(translators, noise):
+    def flags() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+
+    seen, before = [], flags()
+    translators.to_visible.register_forward_pre_hook(lambda *_: seen.append(flags()))
     translate(translators, noise(2), "infrared", CPU)
-    assert seen == [False] and torch.backends.cudnn.allow_tf32 == before
+    assert seen == [(False, True)] and flags() == before
