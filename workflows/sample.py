@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from tsme.training.chain import Chain, run_chain
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.worker import Worker
 from workflows.epochs import describe, log_epoch, tell_precision
+from workflows.pace import Pace
 from workflows.tracking import Run
-from workflows.train import load_checkpoint, save_checkpoint
+from workflows.train import CHECKPOINT, load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class SampleJob:
         best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
         trained = state["epoch"] if state and state["stage"] == "reid" else 0
         worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
+        pace = Pace()
         tell_precision(label, chain, dict.fromkeys(chain.stages, run), worker, self.board)
         try:
             for result in run_chain(chain, worker, state):
@@ -52,7 +55,7 @@ class SampleJob:
                     trained = result.epoch
                     best = _better(best, result)
                     run.log_metrics(best, step=result.epoch)
-                    _report(result, best)
+                    _report(result, best, pace)
         except Diverged as error:
             run.tag({"diverged": str(error)})
             run.close("FAILED")
@@ -72,14 +75,19 @@ def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:
     return {"best_mAP": score, "best_epoch": result.epoch} if score > best["best_mAP"] else best
 
 
-def _report(result: EpochResult, best: dict[str, Any]) -> None:
+def _report(result: EpochResult, best: dict[str, Any], pace: Pace) -> None:
+    figures = {
+        "epoch": result.epoch,
+        "trained": result.epoch,
+        "val_mAP": result.metrics["val_mAP"],
+        **best,
+    }
+    if not pace.due:
+        ray.tune.report(figures)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        ray.tune.report(
-            {
-                "epoch": result.epoch,
-                "trained": result.epoch,
-                "val_mAP": result.metrics["val_mAP"],
-                **best,
-            },
-            checkpoint=save_checkpoint(result.checkpoint | {"best": best}, Path(folder)),
-        )
+        began = time.monotonic()
+        checkpoint = save_checkpoint(result.checkpoint | {"best": best}, Path(folder))
+        size, saved = (Path(folder) / CHECKPOINT).stat().st_size, time.monotonic()
+        ray.tune.report(figures, checkpoint=checkpoint)  # which sends it to storage as well
+        pace.wrote(size, saved - began, time.monotonic() - saved)

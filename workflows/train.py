@@ -7,6 +7,7 @@ trials: a lane. The pipeline runs as many lanes side by side as the cluster hold
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from tsme.training.worker import Worker
 from workflows.cluster import of_a_worker
 from workflows.epochs import describe, log_epoch, tell_precision
 from workflows.failures import Failures
+from workflows.pace import Pace
 from workflows.peers import Peers
 from workflows.tracking import Run
 
-# A worker may be lost this often before the lane gives up; each time it goes on from the last epoch.
+# A worker may be lost this often before the lane gives up; each time it goes on from the last checkpoint.
 MAX_FAILURES = 3
 CHECKPOINT = "checkpoint.pt"
 
@@ -46,8 +48,8 @@ class TrainJob:
 def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: AnyPath) -> None:
     """Train the chains in turn with Ray Train; their products lie where the chains say.
 
-    Called again with the same name and storage, it goes on from the last epoch of the chain it was
-    in. Raises UserError or JobFailed with the cause.
+    Called again with the same name and storage, it goes on from the last checkpoint of the chain
+    it was in. Raises UserError or JobFailed with the cause.
     """
     trainer = ray.train.torch.TorchTrainer(
         _train_worker,
@@ -103,6 +105,7 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.set_num_threads(jobs[0].chain.config.resources.cpus)
     checkpoint = load_checkpoint(ray.train.get_checkpoint())
+    pace = Pace()
     for job in jobs:
         if worker.agree(job.chain.done):
             continue
@@ -112,7 +115,7 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
             tell_precision(job.label, job.chain, job.runs, worker, parameters["board"])
         try:
             for result in run_chain(job.chain, worker, mine):
-                _report(job, result, worker, parameters["board"], folder)
+                _report(job, result, worker, parameters["board"], folder, pace)
                 if worker.leads and result.epoch == result.epochs:
                     unfinished.pop(result.stage).close()
         except (UserError, Diverged) as error:
@@ -122,23 +125,31 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
                 run.close()
 
 
-def _report(job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle, folder: Path) -> None:
+def _report(
+    job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle, folder: Path, pace: Pace
+) -> None:
     """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint, written in `folder`.
 
     Ray Train sends checkpoints to storage while the next epoch trains, 850 MB of the published network
-    and its momenta. An epoch is told of only once the one before is safe there, so a run killed at any
-    moment repeats at most one of those it told of.
+    and its momenta. Where one is due after every epoch, an epoch is told of only once the one before is
+    safe there, so a run killed at any moment repeats at most one of those it told of.
     """
-    if worker.leads:
+    due, began = worker.leads and pace.due, time.monotonic()
+    if due:
         _wait_for_checkpoints()
+    waited = time.monotonic() - began
+    if worker.leads:
         log_epoch(job.runs[result.stage], result)
         board.post.remote(describe(job.label, result))
     # A lane may hold several chains of one trial.
     name = f"trial{job.chain.trial:02d}-{job.chain.key}-{result.stage}-{result.epoch:04d}"
     checkpoint = None
-    if worker.leads:
+    if due:
+        began = time.monotonic()
         (folder / name).mkdir()
         checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder / name)
+        size = (folder / name / CHECKPOINT).stat().st_size
+        pace.wrote(size, time.monotonic() - began, waited)
     ray.train.report(
         result.losses,
         checkpoint=checkpoint,
