@@ -37,6 +37,7 @@ from tsme.evaluation.trials import score, translate_split
 from tsme.files import read_json, write_json
 from tsme.models.bundle import load_translators
 from tsme.models.dsgan import Translators
+from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 from tsme.training.chain import Chain
@@ -73,7 +74,7 @@ class Repeated(ReidTask):
 
     def translate_by(self, way: str, translators: Translators) -> None:
         """What is to be known before the first step."""
-        self.way, self.translators = way, translators
+        self.way, self.translators = way, folded(translators)  # or each step would fold them
         if way == "both-flips":
             mirrored = {m: self.images[m].flip(3) for m in MODALITIES}
             made = translate_split(translators, mirrored, self.worker.device)
