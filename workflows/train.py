@@ -17,6 +17,7 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.actor import ActorHandle
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from tsme.config import Resources
 from tsme.errors import UserError, failure
@@ -51,12 +52,14 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
     Called again with the same name and storage, it goes on from the last checkpoint of the chain
     it was in. Raises UserError or JobFailed with the cause.
     """
-    trainer = ray.train.torch.TorchTrainer(
+    resources = jobs[0].chain.config.resources
+    trainer = DataParallelTrainer(
         _train_worker,
         # A reference: Ray Train's controller, a process of its own, then need not import what is in it.
         train_loop_config={"jobs": ray.put(jobs), "board": board},
-        torch_config=Peers(),
-        scaling_config=scaling(jobs[0].chain.config.resources),
+        # A worker by itself has no peers, and its controller need not import torch.
+        backend_config=Peers() if resources.workers > 1 else None,
+        scaling_config=scaling(resources),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=str(storage),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,13 +64,13 @@ def weights(job: TrainJob) -> dict:
     }
 
 
-def workers() -> list[int]:
-    """Process ids of the living Ray Train workers of this test's Ray."""
+def living(kind: str) -> list[int]:
+    """Process ids of the living actors of a class in this test's Ray."""
     from ray.util.state import list_actors
 
     here = ray.get_runtime_context().gcs_address  # not whatever another Ray left on this machine
     actors = list_actors(here, filters=[("state", "=", "ALIVE")], limit=1000)
-    return [a.pid for a in actors if a.class_name == "RayTrainWorker" and a.pid]
+    return [a.pid for a in actors if a.class_name == kind and a.pid]
 
 
 def epochs_logged(job: TrainJob, stage: str) -> list[int]:
@@ -86,6 +88,22 @@ def test_two_workers_train_together(make_job, in_folder):
     assert all(bool(value.isfinite().all()) for value in weights(job).values())
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_lone_workers_controller_holds_no_torch(make_job, in_folder):
+    """There is one for each lane, all on the driver's node."""
+    job = make_job("lone", {"reid.epochs": 4})
+    others = living("TrainController")  # of tests before, on their way out
+    with ThreadPoolExecutor(1) as aside:
+        training = aside.submit(train, job, in_folder)
+        while not training.done() and not epochs_logged(job, "reid"):
+            time.sleep(0.05)
+        mine = [pid for pid in living("TrainController") if pid not in others]
+        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in ("self", *mine)]
+        training.result()
+    assert ["libtorch" in files for files in loaded] == [True, False]
+
+
 @pytest.mark.slow  # a minute
 def test_a_killed_worker_costs_at_most_the_epoch_in_progress(make_job, in_folder):
     # Epochs of a few tenths of a second: Ray Train commits a checkpoint at its next look at the
@@ -101,7 +119,7 @@ def test_a_killed_worker_costs_at_most_the_epoch_in_progress(make_job, in_folder
         deadline = time.monotonic() + 120
         while not killed and time.monotonic() < deadline:
             if len(epochs_logged(struck, "reid")) >= 4:
-                killed.extend(workers())
+                killed.extend(living("RayTrainWorker"))
                 for pid in killed:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
