@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tsme.data.images import pixels
-from tsme.data.records import MODALITIES
+from tsme.data.types import MODALITIES
 from tsme.errors import UserError
 from tsme.evaluation.features import extract
-from tsme.models.bundle import TrialModel, load_model
+from tsme.models.checkpoint import TrialModel, load_model
 from tsme.models.translate import translate
-from tsme.remote import AnyPath
+from tsme.storage.object_store import AnyPath
 
 
 def model_files(folder: AnyPath) -> dict[int, AnyPath]:

@@ -23,8 +23,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from tsme.config import Config
 from tsme.errors import JobFailed, UserError, failure
-from tsme.files import read_json, write_json
-from tsme.remote import AnyPath, answering
+from tsme.storage.atomic import read_json, write_json
+from tsme.storage.object_store import AnyPath, answering
 from tune.spaces import Space, configured
 
 METRIC = "val_mAP"

@@ -1,5 +1,5 @@
 """`python -m workflows`: the `tsme` command."""
 
-from workflows.cli import main
+from workflows.cli.main import main
 
 main()

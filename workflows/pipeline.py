@@ -10,25 +10,25 @@ from functools import partial
 from typing import Any
 
 from tsme.config import Config
+from tsme.evaluation.evaluator import FIGURES, Row, summarise
 from tsme.evaluation.protocols import DESCRIPTIONS, Search
-from tsme.evaluation.trials import FIGURES, Row, summarise
-from tsme.files import read_json, reading, write_json
 from tsme.models.reid import FUSED_STRIPES
-from tsme.remote import AnyPath
 from tsme.report.tables import result_lines
-from tsme.training.chain import Chain
+from tsme.storage.atomic import read_json, reading, write_json
+from tsme.storage.object_store import AnyPath
 from tsme.training.loop import Stage
-from workflows import registry
-from workflows.choose import Choice, choose
-from workflows.cluster import side_by_side
-from workflows.evaluate import Exam, evaluate
-from workflows.flow import Workflow
-from workflows.origin import git_revision
-from workflows.pretrain import pretrain_trunks
+from tsme.training.stages import Chain
+from workflows.cluster.session import side_by_side
 from workflows.progress import Display
-from workflows.server import shown
-from workflows.tracking import Run
-from workflows.train import TrainJob, train_lane
+from workflows.run import Workflow
+from workflows.steps.evaluate import Exam, evaluate
+from workflows.steps.pretrain import pretrain_trunks
+from workflows.steps.sweep import Choice, choose
+from workflows.steps.train import TrainJob, train_lane
+from workflows.tracking import registry
+from workflows.tracking.provenance import git_revision
+from workflows.tracking.runs import Run
+from workflows.tracking.server import shown
 
 NUMBERS: dict[Stage, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
 

@@ -24,26 +24,26 @@ from rich.table import Table
 from torch import Tensor
 
 from tsme.config import Config, Evaluation, override
-from tsme.data.augment import Augmentation, take
+from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.layouts import open_dataset
-from tsme.data.records import MODALITIES, Modality, Trial
-from tsme.data.store import PixelStore
+from tsme.data.image_cache import PixelStore
+from tsme.data.transforms import Augmentation, take
+from tsme.data.types import MODALITIES, Modality, Trial
 from tsme.errors import UserError
+from tsme.evaluation.evaluator import score, translate_split
 from tsme.evaluation.features import extract_all
 from tsme.evaluation.protocols import searches
 from tsme.evaluation.spread import Spread
-from tsme.evaluation.trials import score, translate_split
-from tsme.files import read_json, write_json
-from tsme.models.bundle import load_translators
+from tsme.models.checkpoint import load_translators
 from tsme.models.dsgan import Translators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
-from tsme.training.chain import Chain
+from tsme.storage.atomic import read_json, write_json
+from tsme.training.distributed import Worker
 from tsme.training.loop import fit
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.worker import Worker
+from tsme.training.stages import Chain
 
 STORED = "stored"
 WAYS = {

@@ -12,7 +12,7 @@ from tests.benchmarks import ours
 from tests.benchmarks.measure import Benchmark, Goal, Work, agree
 from tests.benchmarks.reference.images import augment
 from tests.benchmarks.setting import Setting
-from tsme.data.augment import Augmentation
+from tsme.data.transforms import Augmentation
 from tsme.seeding import generator
 
 PAIRS = 24

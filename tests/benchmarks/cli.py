@@ -15,7 +15,7 @@ from rich.table import Table
 from tests.benchmarks import augmentation, dsgan, extraction, opening, ranking, stage2
 from tests.benchmarks.measure import Benchmark, Disagreement, Result, circumstances, measure
 from tests.benchmarks.setting import SIZES, Setting
-from tsme.files import write_json
+from tsme.storage.atomic import write_json
 
 BENCHMARKS: list[Benchmark] = [
     benchmark

@@ -11,11 +11,11 @@ from tests.benchmarks.measure import Benchmark, Goal, Work, agree
 from tests.benchmarks.reference.training import DsganTraining
 from tests.benchmarks.setting import Setting
 from tsme.config import Precision
-from tsme.data.augment import Augmentation, to_range
 from tsme.data.images import grey
+from tsme.data.transforms import Augmentation, to_range
 from tsme.seeding import generator
+from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
-from tsme.training.worker import Worker
 
 PAIRS = 4
 # Of the first and the second step: Adam's first update has the size of lr whatever the gradient's.

@@ -18,11 +18,11 @@ from tests.benchmarks.reference.networks import PlainReid, PlainTranslators
 from tests.benchmarks.reference.training import describe, describe_stored
 from tests.benchmarks.setting import Setting, unsettle
 from tsme.config import Precision
-from tsme.data.records import Modality
+from tsme.data.types import Modality
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
-from tsme.training.worker import Worker
+from tsme.training.distributed import Worker
 
 MODALITY: Modality = "visible"
 PEOPLE = 206

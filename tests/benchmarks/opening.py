@@ -16,10 +16,10 @@ from PIL import Image
 
 from tests.benchmarks.measure import Benchmark, Disagreement, Goal, Work
 from tests.benchmarks.setting import Setting
-from tsme.data.records import MODALITIES, ImageList, Modality
-from tsme.data.regdb import RegDB
-from tsme.data.regdb_lists import FOLDERS, SPLITS, list_files
-from tsme.data.store import PixelStore
+from tsme.data.datasets.regdb import RegDB
+from tsme.data.datasets.regdb_lists import FOLDERS, SPLITS, list_files
+from tsme.data.image_cache import PixelStore
+from tsme.data.types import MODALITIES, ImageList, Modality
 
 IMAGES = 10  # of a person in either modality, as RegDB has
 SOURCE = (128, 64)  # height and width of RegDB's images

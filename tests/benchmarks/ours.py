@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tsme.config import Config, Precision, override
-from tsme.data.augment import Augmentation, to_range
-from tsme.data.records import Modality
+from tsme.data.transforms import Augmentation, to_range
+from tsme.data.types import Modality
 from tsme.evaluation.features import extract
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tsme.config import Config, override
-from tsme.data.records import MODALITIES, ImageList, Modality, Split
+from tsme.data.types import MODALITIES, ImageList, Modality, Split
 from tsme.presets import regdb
 
 Size = Literal["paper", "small"]

@@ -21,12 +21,12 @@ from tests.benchmarks.measure import Benchmark, Goal, Work, agree
 from tests.benchmarks.reference.training import ReidTraining
 from tests.benchmarks.setting import Setting, people_split
 from tsme.config import Precision
-from tsme.data.augment import Augmentation, to_range
 from tsme.data.images import grey
-from tsme.data.records import MODALITIES
+from tsme.data.transforms import Augmentation, to_range
+from tsme.data.types import MODALITIES
 from tsme.seeding import generator
+from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = 4  # of a batch

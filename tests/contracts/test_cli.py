@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workflows.cli import main
+from workflows.cli.main import main
 
 COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "data", "data synth", "data check"]
 

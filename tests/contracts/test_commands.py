@@ -13,8 +13,8 @@ import typer.main
 from pydantic import BaseModel
 
 from tsme.config import Config
-from workflows.cli import app
-from workflows.options import configured
+from workflows.cli.main import app
+from workflows.cli.options import configured
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["README.md", *(f"docs/{name}.md" for name in ("cluster", "datasets", "method", "performance"))]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from deployment import (
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from tests.support.deployment import (
     COMPOSE,
     COMPOSE_TEXT,
     DOCKERFILE,
@@ -17,8 +20,6 @@ from deployment import (
     every_overlay,
     rendered,
 )
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 
 def test_ray_is_of_one_version():

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import GUIDE, JOBS, OVERLAYS, ROOT, SERVICES, every_overlay, named, variables
 
+from tests.support.deployment import (
+    GUIDE,
+    JOBS,
+    OVERLAYS,
+    ROOT,
+    SERVICES,
+    every_overlay,
+    named,
+    variables,
+)
 from tsme.config import override, parse_settings
 from tsme.presets import preset
-from workflows.cli import app
+from workflows.cli.main import app
 
 
 def parsed(command: Any, words: list[str], parent: Any = None) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from deployment import (
+
+from tests.support.deployment import (
     COMPONENT,
     JOBS,
     ROOT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployment import COMPONENT, Document, every_overlay, labels, named, of_kind, pods
+from tests.support.deployment import COMPONENT, Document, every_overlay, labels, named, of_kind, pods
 
 
 def selects(selector: Document, its: dict[str, str]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workflows.options import configured
+from workflows.cli.options import configured
 
 
 def test_files_of_weights_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

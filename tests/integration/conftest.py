@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from object_store import environment, free_port
+
+from tests.support.object_store import environment, free_port
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def ray_here(s3_port: int) -> Iterator[None]:
     """One local Ray of two CPUs for all tests that run in this process."""
     import ray
 
-    from workflows.cluster import WORKERS
+    from workflows.cluster.session import WORKERS
 
     ray.init(
         "local",

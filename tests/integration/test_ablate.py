@@ -12,9 +12,9 @@ from PIL import Image
 from rich.console import Console
 
 from tsme.config import override
-from tsme.data.synth import generate_regdb
-from workflows.ablate import run_ablation
-from workflows.flow import workflow
+from tsme.synthetic.generate import generate_regdb
+from workflows.ablation import run_ablation
+from workflows.run import workflow
 
 pytestmark = pytest.mark.slow  # a minute and a half
 

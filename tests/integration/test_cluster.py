@@ -17,8 +17,9 @@ from rich.console import Console
 
 from tsme.config import Resources, override
 from tsme.errors import UserError
-from workflows import cluster, peers
-from workflows.environment import JOB
+from workflows.cluster import network as peers
+from workflows.cluster import session as cluster
+from workflows.cluster.environment import JOB
 
 SMALL = {"CPU": 1.0}
 BIG = {"CPU": 4.0, "GPU": 1.0}
@@ -67,7 +68,7 @@ def test_a_worker_must_fit_one_node(nodes, tiny_config):
 
 
 ENTER = """
-from workflows.cluster import cluster
+from workflows.cluster.session import cluster
 with cluster():
     pass
 """
@@ -98,7 +99,7 @@ def test_workers_are_told_of_the_cache_unless_their_job_tells_them(
 
 WORKER = """
 import os, ray
-from workflows.cluster import WATCH, WORKERS, cluster
+from workflows.cluster.session import WATCH, WORKERS, cluster
 @ray.remote(num_cpus=0)
 def told():
     return {name: os.environ.get(name) for name in (*WORKERS, WATCH, "TSME_CACHE")}

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from workflows import tracking
+from workflows.tracking import runs as tracking
 
 
 @pytest.mark.parametrize(("cut", "calls"), [(1, 2), (0, 1)])

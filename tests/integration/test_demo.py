@@ -13,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from workflows.data import draw_people
+from workflows.cli.data import draw_people
 
 
 def tsme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,8 @@ from typing import Any
 
 import pytest
 import yaml
-from pods import Container, Pod, answers, run, wait_for
+
+from tests.support.pods import Container, Pod, answers, run, wait_for
 
 pytestmark = pytest.mark.image
 

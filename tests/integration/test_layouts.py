@@ -11,8 +11,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from tsme.config import DatasetName
-from tsme.data.synth import generate
-from workflows.cli import main
+from tsme.synthetic.generate import generate
+from workflows.cli.main import main
 
 # The presets are the paper's recipe at full size.
 SMALL = [

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from netns import Host, Network, why_impossible
 from safetensors.torch import load_file
+
+from tests.support.netns import Host, Network, why_impossible
 
 pytestmark = pytest.mark.cluster
 
@@ -149,7 +150,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def ray_hosts(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Iterator[Cluster]:
-    from tsme.data.synth import generate_regdb
+    from tsme.synthetic.generate import generate_regdb
 
     if reason := why_impossible():
         pytest.skip(reason)

@@ -9,8 +9,9 @@ import torch
 from mlflow.tracking import MlflowClient
 from safetensors.torch import save_file
 
-from workflows import registry, tracking
-from workflows.registry import Candidate
+from workflows.tracking import registry
+from workflows.tracking import runs as tracking
+from workflows.tracking.registry import Candidate
 
 
 @pytest.fixture

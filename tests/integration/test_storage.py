@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from object_store import SECRET, Cable, contents, environment, serving
 from rich.console import Console
 
-from tsme import remote
+from tests.support.object_store import SECRET, Cable, contents, environment, serving
 from tsme.config import Evaluation
-from tsme.data import fetched
+from tsme.data.datasets import remote as fetched
+from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.layouts import open_dataset
-from tsme.data.store import PixelStore
+from tsme.data.image_cache import PixelStore
 from tsme.errors import JobFailed, UserError
-from tsme.files import read_json, write_json
-from tsme.remote import RemotePath, any_path
-from workflows.cli import main
-from workflows.data import draw_people
-from workflows.flow import workflow
+from tsme.storage import object_store as remote
+from tsme.storage.atomic import read_json, write_json
+from tsme.storage.object_store import RemotePath, any_path
+from workflows.cli.data import draw_people
+from workflows.cli.main import main
+from workflows.evaluate_weights import test_weights as evaluate_weights
 from workflows.pipeline import run_workflow
-from workflows.testing import test_weights as evaluate_weights
+from workflows.run import workflow
 
 QUIET = Console(quiet=True)
 

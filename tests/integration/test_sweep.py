@@ -13,18 +13,18 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tsme.config import override, parse_settings
-from tsme.data.regdb import RegDB
-from tsme.data.store import PixelStore
+from tsme.data.datasets.regdb import RegDB
+from tsme.data.image_cache import PixelStore
 from tsme.errors import JobFailed, UserError
 from tsme.presets import demo
-from tsme.training.chain import Chain
+from tsme.training.stages import Chain
 from tune.spaces import configured, search_space
 from tune.sweep import Sample, sweep
-from workflows import tracking
-from workflows.choose import doubt_of
-from workflows.cli import main
+from workflows.cli.main import main
 from workflows.progress import Display
-from workflows.sample import SampleJob
+from workflows.steps.sample import SampleJob
+from workflows.steps.sweep import doubt_of
+from workflows.tracking import runs as tracking
 
 
 def pretended():

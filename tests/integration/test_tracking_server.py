@@ -17,7 +17,9 @@ import pytest
 import ray
 import torch
 from mlflow.tracking import MlflowClient
-from mlflow_servers import (
+from safetensors.torch import save_file
+
+from tests.support.mlflow_servers import (
     Command,
     Server,
     ended,
@@ -29,12 +31,11 @@ from mlflow_servers import (
     steps,
     wait_for,
 )
-from safetensors.torch import save_file
-
-from workflows import registry, tracking
-from workflows.cli import main
-from workflows.registry import Candidate
-from workflows.server import shown
+from workflows.cli.main import main
+from workflows.tracking import registry
+from workflows.tracking import runs as tracking
+from workflows.tracking.registry import Candidate
+from workflows.tracking.server import shown
 
 OUTAGE = 60.0
 TASKS, BATCHES = 16, 50

@@ -18,15 +18,15 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tsme.config import override
-from tsme.data.regdb import RegDB
-from tsme.data.store import PixelStore
+from tsme.data.datasets.regdb import RegDB
+from tsme.data.image_cache import PixelStore
 from tsme.errors import JobFailed, UserError
-from tsme.models.bundle import load_model
-from tsme.training.chain import Chain
-from workflows import tracking
-from workflows.cluster import fit_resources
+from tsme.models.checkpoint import load_model
+from tsme.training.stages import Chain
+from workflows.cluster.session import fit_resources
 from workflows.progress import Display
-from workflows.train import TrainJob, train_lane
+from workflows.steps.train import TrainJob, train_lane
+from workflows.tracking import runs as tracking
 
 QUIET = Console(quiet=True)
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from tsme.config import Evaluation
 from tsme.errors import UserError
-from workflows.flow import workflow
+from workflows.evaluate_weights import test_weights as evaluate_weights
 from workflows.pipeline import run_workflow
-from workflows.testing import test_weights as evaluate_weights
+from workflows.run import workflow
 
 SAMPLES = 2
 

@@ -22,9 +22,9 @@ from tsme.config import (
     ReidOptimizer,
     Validation,
 )
-from tsme.data.records import MODALITIES, ImageList, Modality, Split, Trial
-from tsme.data.store import PixelStore
-from tsme.models.bundle import Origin, TrialModel
+from tsme.data.image_cache import PixelStore
+from tsme.data.types import MODALITIES, ImageList, Modality, Split, Trial
+from tsme.models.checkpoint import Origin, TrialModel
 from tsme.models.dsgan import Translators
 from tsme.models.reid import TsmeNet
 

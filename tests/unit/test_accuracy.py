@@ -12,19 +12,19 @@ from torch import Tensor
 
 from tests.benchmarks import accuracy
 from tsme.config import Config, Evaluation, override
-from tsme.data.augment import Augmentation
+from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.layouts import open_dataset
-from tsme.data.records import MODALITIES, ImageList, Split
-from tsme.data.store import PixelStore
-from tsme.data.synth import generate_regdb
+from tsme.data.image_cache import PixelStore
+from tsme.data.transforms import Augmentation
+from tsme.data.types import MODALITIES, ImageList, Split
+from tsme.evaluation.evaluator import describe_trial, score, translate_split
 from tsme.evaluation.protocols import searches
-from tsme.evaluation.trials import describe_trial, score, translate_split
-from tsme.models.bundle import load_model
+from tsme.models.checkpoint import load_model
 from tsme.models.dsgan import Translators
-from tsme.training.chain import Chain, run_chain
+from tsme.synthetic.generate import generate_regdb
+from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels
-from tsme.training.worker import Worker
+from tsme.training.stages import Chain, run_chain
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tsme.errors import UserError
 from tsme.evaluation.features import extract
-from tsme.models.bundle import load_model, save_model
+from tsme.models.checkpoint import load_model, save_model
 from tsme.models.translate import translate
 from tsme.serving import Describer, _load_pyfunc, model_files
 

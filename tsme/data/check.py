@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tsme.data.dataset import Dataset, Fault
 from tsme.data.images import open_image
-from tsme.data.records import MODALITIES, Modality, Split, Trial
+from tsme.data.types import MODALITIES, Modality, Split, Trial
 from tsme.errors import UserError
 
 

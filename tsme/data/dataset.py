@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tsme.config import DatasetName
-from tsme.data.records import Trial
+from tsme.data.types import Trial
 
 
 @dataclass(frozen=True)

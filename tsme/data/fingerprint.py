@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tsme.data.dataset import Dataset
-from tsme.data.records import MODALITIES
+from tsme.data.types import MODALITIES
 from tsme.errors import UserError
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsme.config import Precision
-from tsme.data.augment import send, to_range
-from tsme.data.records import MODALITIES, Modality
+from tsme.data.transforms import send, to_range
+from tsme.data.types import MODALITIES, Modality
 from tsme.models.inference import CHUNK, folded, measuring
 from tsme.models.reid import FUSED_STRIPES, TsmeNet
 

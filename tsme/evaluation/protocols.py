@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from tsme.config import DatasetName, Evaluation, Mode, Shots
 from tsme.data.dataset import Dataset
-from tsme.data.records import MODALITIES, ImageList, Modality, Split, Trial, other
-from tsme.data.sysu import Permutations, read_permutations
+from tsme.data.datasets.sysu import Permutations, read_permutations
+from tsme.data.types import MODALITIES, ImageList, Modality, Split, Trial, other
 from tsme.errors import UserError
-from tsme.evaluation.ranking import Protocol
+from tsme.evaluation.metrics import Protocol
 
 Rows = NDArray[np.int64]
 

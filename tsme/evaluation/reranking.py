@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tsme.errors import UserError
-from tsme.evaluation.ranking import as_features
+from tsme.evaluation.metrics import as_features
 
 BLOCK = 2**21  # numbers of a block: b x n, or images x d
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tsme.config import Reid
-from tsme.data.records import MODALITIES, Modality
+from tsme.data.types import MODALITIES, Modality
 from tsme.models.backbone import Normalise, Trunk, build_trunk
 
 FUSED_STRIPES = 6

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tsme.config import Precision
-from tsme.data.augment import send, to_pixels, to_range
 from tsme.data.images import grey
-from tsme.data.records import Modality
+from tsme.data.transforms import send, to_pixels, to_range
+from tsme.data.types import Modality
 from tsme.models.dsgan import Generator, Translators
 from tsme.models.inference import CHUNK, folded, measuring
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
+from tsme.evaluation.evaluator import Row
 from tsme.evaluation.spread import Spread
-from tsme.evaluation.trials import Row
 
 FIGURES = ("rank1", "mAP", "mINP")
 TITLES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}

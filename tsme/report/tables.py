@@ -9,8 +9,8 @@ from rich.table import Table
 
 from tsme.config import DatasetName
 from tsme.data.check import CheckReport
+from tsme.evaluation.evaluator import FIGURES, Row, summarise
 from tsme.evaluation.spread import Spread
-from tsme.evaluation.trials import FIGURES, Row, summarise
 
 NAMES: dict[DatasetName, str] = {
     "regdb": "RegDB",

@@ -11,21 +11,21 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from tsme.config import Config
-from tsme.data.augment import Augmentation, send, take, to_pixels, to_range
-from tsme.data.records import MODALITIES, Modality, other
-from tsme.data.sampler import Pair, unpaired_epoch
-from tsme.evaluation.translation import HeldOut, collapsed
-from tsme.evaluation.trials import translate_split
+from tsme.data.samplers import Pair, unpaired_epoch
+from tsme.data.transforms import Augmentation, send, take, to_pixels, to_range
+from tsme.data.types import MODALITIES, Modality, other
+from tsme.evaluation.evaluator import translate_split
+from tsme.evaluation.image_quality import HeldOut, collapsed
 from tsme.losses import discriminator_loss, generator_losses
 from tsme.models.dsgan import Discriminators, Scores, Translations, Translators
 from tsme.models.inference import measuring
 from tsme.models.reid import full
 from tsme.models.translate import as_seen
 from tsme.seeding import derive, generator
+from tsme.training.distributed import Worker, bare
+from tsme.training.image_pool import ReplayPool
 from tsme.training.loop import Diverged, Stage
 from tsme.training.precision import precision_of
-from tsme.training.replay import ReplayPool
-from tsme.training.worker import Worker, bare
 
 PREVIEW_ROWS = 4
 

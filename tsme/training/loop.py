@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tsme.errors import JobFailed
 from tsme.seeding import derive
-from tsme.training.worker import Worker
+from tsme.training.distributed import Worker
 
 Stage = Literal["trunk", "dsgan", "reid"]
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 
 from tsme.config import Config, Precision, TrainingPrecision
+from tsme.training.distributed import Worker
 from tsme.training.loop import Stage
-from tsme.training.worker import Worker
 
 # Pixels of an image times channels after the stem. Measured on a processor with AVX-512's bfloat16
 # (docs/performance.md): 96x48 pixels and 16 channels, 2**16.2, gain nothing; from 2**17.2 on all do.

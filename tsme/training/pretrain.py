@@ -22,17 +22,17 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
 from tsme.config import Backbone, Image
-from tsme.data.augment import Augmentation, exchange_channels, send, take, to_range
+from tsme.data.datasets.registry import open_dataset
 from tsme.data.images import decode
-from tsme.data.layouts import open_dataset
-from tsme.data.records import MODALITIES, Modality
-from tsme.files import replacing
+from tsme.data.transforms import Augmentation, exchange_channels, send, take, to_range
+from tsme.data.types import MODALITIES, Modality
 from tsme.models.backbone import Normalise, Trunk
 from tsme.models.reid import FUSED_STRIPES, rows, stripes
-from tsme.remote import AnyPath
 from tsme.seeding import derive, generator
+from tsme.storage.atomic import replacing
+from tsme.storage.object_store import AnyPath
+from tsme.training.distributed import Worker
 from tsme.training.loop import EpochResult, Stage, fit, timed
-from tsme.training.worker import Worker
 
 SEED = 7_305_112_869  # of people that no other seed in use draws
 

@@ -13,7 +13,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler, MultiStepLR
 
 from tsme.config import Config
-from tsme.data.augment import (
+from tsme.data.samplers import IdentitySampler, Pair
+from tsme.data.transforms import (
     Augmentation,
     draw_erased,
     erase,
@@ -22,14 +23,13 @@ from tsme.data.augment import (
     take,
     to_range,
 )
-from tsme.data.records import MODALITIES, Modality, Split, class_labels
-from tsme.data.sampler import IdentitySampler, Pair
+from tsme.data.types import MODALITIES, Modality, Split, class_labels
 from tsme.losses import reid_losses
 from tsme.models.reid import TsmeNet
 from tsme.seeding import derive, generator
+from tsme.training.distributed import Worker, bare
 from tsme.training.loop import Stage
 from tsme.training.precision import precision_of
-from tsme.training.worker import Worker, bare
 
 
 @dataclass(frozen=True)

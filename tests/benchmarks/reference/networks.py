@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from tsme.config import Backbone, Dsgan, Reid
-from tsme.data.records import MODALITIES, Modality
+from tsme.data.types import MODALITIES, Modality
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 KINDS = {"fused": 6, "real": 2, "translated": 2}  # heads, that is stripes, of each kind

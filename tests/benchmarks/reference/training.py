@@ -18,11 +18,11 @@ from tests.benchmarks.reference.networks import (
     PlainTranslators,
 )
 from tsme.config import Config, ReidLoss
-from tsme.data.augment import to_range
 from tsme.data.images import grey
-from tsme.data.records import Modality
+from tsme.data.transforms import to_range
+from tsme.data.types import Modality
 from tsme.seeding import generator
-from tsme.training.replay import ReplayPool
+from tsme.training.image_pool import ReplayPool
 
 BATCH = 64  # images described at once
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tsme.data.check import CameraCounts, ImageSizes, SplitCounts, TrialCounts, check
 from tsme.data.dataset import Fault
-from tsme.data.regdb import RegDB
+from tsme.data.datasets.regdb import RegDB
 from tsme.errors import UserError
 
 GOOD = "Visible/285/male_back_v_00001_285.bmp"
@@ -88,10 +88,10 @@ def test_counts_unlike_the_published_ones_are_warnings(regdb: Path) -> None:
 
 def test_only_the_published_counts_are_no_warning(regdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same folder, with its own counts in the place of the published ones."""
-    monkeypatch.setattr("tsme.data.regdb.TRIALS", 2)
-    monkeypatch.setattr("tsme.data.regdb._PUBLISHED_PEOPLE", 5)
-    monkeypatch.setattr("tsme.data.regdb._PUBLISHED_SPLIT", 2)
-    monkeypatch.setattr("tsme.data.regdb._PUBLISHED_IMAGES", 4)
+    monkeypatch.setattr("tsme.data.datasets.regdb.TRIALS", 2)
+    monkeypatch.setattr("tsme.data.datasets.regdb._PUBLISHED_PEOPLE", 5)
+    monkeypatch.setattr("tsme.data.datasets.regdb._PUBLISHED_SPLIT", 2)
+    monkeypatch.setattr("tsme.data.datasets.regdb._PUBLISHED_IMAGES", 4)
     for trial, modality in itertools.product((1, 2), ("visible", "thermal")):
         split = "train" if trial == 1 else "test"
         path = regdb / f"idx/{split}_{modality}_{trial}.txt"

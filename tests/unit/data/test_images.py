@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from tsme.data import images
+from tsme.data.datasets.regdb import RegDB
 from tsme.data.fingerprint import fingerprint
 from tsme.data.images import decode, grey, open_image
-from tsme.data.records import Trial
-from tsme.data.regdb import RegDB
+from tsme.data.types import Trial
 from tsme.errors import UserError
 
 GOOD = "Visible/285/male_back_v_00001_285.bmp"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tsme.config import Evaluation
-from tsme.data.records import ImageList, Split, Trial
+from tsme.data.types import ImageList, Split, Trial
 from tsme.errors import UserError
 from tsme.evaluation.protocols import full_searches, searches
 

@@ -11,7 +11,7 @@ import torch
 
 from tsme.errors import UserError
 from tsme.evaluation import reranking as module
-from tsme.evaluation.ranking import evaluate, evaluate_similarity
+from tsme.evaluation.metrics import evaluate, evaluate_similarity
 from tsme.evaluation.reranking import rerank
 
 # Features in the tests are small whole numbers: their squares and sums are exact in float32 in any

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsme.data.records import ImageList, Split
+from tsme.data.types import ImageList, Split
+from tsme.evaluation.evaluator import score
+from tsme.evaluation.metrics import Protocol
 from tsme.evaluation.protocols import Search
-from tsme.evaluation.ranking import Protocol
 from tsme.evaluation.reranking import rerank
-from tsme.evaluation.trials import score
 
 PEOPLE, DIMENSIONS = 5, 8
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tsme.evaluation.trials import Row
+from tsme.evaluation.evaluator import Row
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
 
 OVER = {"plain": None, "more": "plain", "most": "more"}

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from tsme.config import Config
 from tsme.data.images import grey
-from tsme.data.records import ImageList, Split
+from tsme.data.types import ImageList, Split
+from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, fit
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.worker import Worker
 
 
 def people_split(tmp_path, count: int, images: int) -> Split:

@@ -13,14 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsme.config import Config, override
-from tsme.data.records import MODALITIES, Modality, Split
+from tsme.data.types import MODALITIES, Modality, Split
 from tsme.losses import discriminator_loss, generator_losses, reid_losses
 from tsme.models.dsgan import Discriminators, Generator, Translators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.presets import regdb
+from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.worker import Worker
 
 IDENTITIES = 206  # that a RegDB trial trains on
 # What only looks at a tensor in another way, sets memory aside or marks a place: no work on any device.

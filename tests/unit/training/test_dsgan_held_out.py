@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tsme.config import Config
-from tsme.evaluation.translation import Features, HeldOut
-from tsme.evaluation.trials import translate_split
+from tsme.evaluation.evaluator import translate_split
+from tsme.evaluation.image_quality import Features, HeldOut
 from tsme.models.backbone import build_trunk
+from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import fit
-from tsme.training.worker import Worker
 
 CPU = torch.device("cpu")
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tsme.config import Config, override
 from tsme.models.translate import translate
+from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import Diverged, fit
-from tsme.training.worker import Worker
 
 CPU = torch.device("cpu")
 

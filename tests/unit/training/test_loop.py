@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tsme.config import override
+from tsme.training.distributed import Worker, bare
 from tsme.training.loop import Diverged, fit
-from tsme.training.worker import Worker, bare
 
 STAGES = ("dsgan", "reid")
 

@@ -8,8 +8,8 @@ import torch
 from tsme.config import override
 from tsme.errors import UserError
 from tsme.presets import demo, regdb
+from tsme.training.distributed import Worker
 from tsme.training.precision import choose, precision_of
-from tsme.training.worker import Worker
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tsme.config import Backbone, Config, Image, override
-from tsme.data.synth import generate_regdb
 from tsme.models.backbone import build_trunk
-from tsme.training.chain import Chain, run_chain
+from tsme.synthetic.generate import generate_regdb
+from tsme.training.distributed import Worker
 from tsme.training.pretrain import DrawnTrunk, Recipe, pretrain, read_people
-from tsme.training.worker import Worker
+from tsme.training.stages import Chain, run_chain
 
 BACKBONE = Backbone(architecture="resnet10", width=8, weights="drawn")
 IMAGE = Image(height=64, width=32, padding=2)

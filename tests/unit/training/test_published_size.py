@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tsme.config import override
-from tsme.data.records import MODALITIES
+from tsme.data.types import MODALITIES
 from tsme.presets import preset
+from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.worker import Worker
 
 NOTHING = {f"{stage}.backbone.weights": "none" for stage in ("dsgan", "reid")}
 

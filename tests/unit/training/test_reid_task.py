@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tsme.config import override
-from tsme.data.records import class_labels
+from tsme.data.types import class_labels
 from tsme.losses import hetero_centre
 from tsme.training import reid as module
+from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.worker import Worker
 
 PLAIN = {"image.padding": 0, "reid.dropout": 0.0, "reid.channel_exchange": 0.0}
 

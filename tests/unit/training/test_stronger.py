@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tsme.config import Backbone, Reid, ReidLoss, override
-from tsme.data.augment import MEAN_PIXEL, draw_erased, erase
-from tsme.data.records import MODALITIES
+from tsme.data.transforms import MEAN_PIXEL, draw_erased, erase
+from tsme.data.types import MODALITIES
 from tsme.losses import hetero_centre_triplet, reid_losses
 from tsme.models.reid import HeadOutputs, NetworkOutputs, TsmeNet
 from tsme.presets import PRESETS, ablation, preset, strong

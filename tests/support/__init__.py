@@ -1,0 +1,1 @@
+"""What tests share: servers, hosts, a stand-in for a device."""

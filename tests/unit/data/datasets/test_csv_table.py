@@ -1,0 +1,307 @@
+"""Tables of one's own: what a good one gives, how people are divided, every kind of bad one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.data.datasets.csv_table_cases import (
+    COLUMNS,
+    EXPECTED,
+    ROWS,
+    contents,
+    place_images,
+    without,
+    write,
+)
+from tsme.data.datasets.csv_table import Table
+from tsme.data.types import MODALITIES
+from tsme.errors import UserError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the table goes; its images are there."""
+    place_images(tmp_path / "mine")
+    return tmp_path / "mine/images.csv"
+
+
+def test_images_keep_the_order_of_the_file(file: Path) -> None:
+    table = write(file, ROWS)
+    trial = table.read(1)
+    assert contents(trial) == EXPECTED
+    assert (trial.number, trial.validation) == (1, (3,))
+    assert table.examine().warnings == ()
+    assert (table.root, table.lists(), table.trials()) == (file.parent, ["images.csv"], [1])
+    for images in (trial.train.visible, trial.test.infrared):
+        assert images.root == file.parent
+        assert images.identities.dtype == images.cameras.dtype == "int64"
+
+
+def test_harmless_differences_change_nothing(file: Path) -> None:
+    file.write_bytes(
+        b"\xef\xbb\xbf identity,path , modality,split,camera\r\n"
+        + b"".join(
+            f'  {person},"./{path}",{modality} ,{split},{camera}\r\n\r\n'.encode()
+            for path, person, camera, modality, split in ROWS
+        )
+        + b",,,,\r\n"
+    )
+    assert contents(Table(file).read(1)) == EXPECTED
+
+
+def test_a_comma_and_a_line_break_within_a_cell(file: Path) -> None:
+    (file.parent / "a, b.jpg").touch()
+    rows = [
+        *ROWS,
+        ('"a, b.jpg"', "40", '"yard\n2"', "visible", "test"),
+        ("no.jpg", "40", "1", "visible", "test"),
+    ]
+    (fault,) = write(file, rows).examine().faults
+    assert (fault.line, "no.jpg" in fault.message) == (len(ROWS) + 4, True)
+    assert "a, b.jpg" in Table(file).examine().trials[0].test.visible.paths
+
+
+def test_without_cameras_each_modality_has_its_own(file: Path) -> None:
+    trial = write(file, *without("camera")).read(1)
+    for split in (trial.train, trial.test):
+        assert set(split.visible.cameras.tolist()) == {1}
+        assert set(split.infrared.cameras.tolist()) == {2}
+
+
+def test_texts_are_numbered_in_sorted_order(file: Path) -> None:
+    names = {"7": "zoe", "12": "ann", "3": "7", "40": "Bob", "9": "-1"}  # sorted: -1 7 Bob ann zoe
+    rows = [(path, names[person], f"c{camera}", *rest) for path, person, camera, *rest in ROWS]
+    trial = write(file, rows).read(1)
+    assert trial.train.visible.identities.tolist() == [5, 4, 2, 5]
+    assert trial.test.visible.identities.tolist() == [3, 1]
+    assert trial.validation == (2,)
+    assert trial.train.visible.cameras.tolist() == [2, 1, 1, 1]  # c2 c4 c9
+    assert trial.train.infrared.cameras.tolist() == [3, 3, 3]
+
+
+def people(file: Path, both: int, visible_only: int = 0) -> list[tuple[str, ...]]:
+    """Rows without split: `both` people in both modalities, then some in one."""
+    rows = []
+    for person in range(1, both + visible_only + 1):
+        for modality in MODALITIES[: 2 if person <= both else 1]:
+            rows.append((f"{person}-{modality}.jpg", str(person), "1", modality))
+            (file.parent / rows[-1][0]).touch()
+    return rows
+
+
+NO_SPLIT = COLUMNS[:-1]
+
+
+@pytest.mark.parametrize(("both", "trained"), [(4, 2), (9, 4), (20, 10)])
+def test_half_of_the_people_are_drawn_to_train(file: Path, both: int, trained: int) -> None:
+    rows = people(file, both, visible_only=3)
+    findings = write(file, rows, NO_SPLIT).examine()
+    (trial,) = findings.trials
+    assert findings.faults == ()
+    assert len(trial.train.identities) == trained
+    assert sorted(trial.train.identities + trial.test.identities) == list(range(1, both + 1))
+    alone = set(range(both + 1, both + 4))
+    assert alone <= set(trial.test.visible.identities.tolist())
+    assert trial.validation == ()
+    assert findings.warnings == (
+        f"no split column: {trained} people were drawn to train on, "
+        f"the other {both - trained + 3} are to test on",
+    )
+
+
+def test_the_draw_depends_on_the_people_alone(file: Path) -> None:
+    rows = people(file, 20)
+    drawn = write(file, rows, NO_SPLIT).read(1).train.identities
+    # Pinned: another draw would divide the people of everyone's tables anew.
+    assert drawn == [1, 4, 5, 8, 14, 15, 17, 18, 19, 20]
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        shuffled = write(file, [rows[row] for row in order], NO_SPLIT)
+        assert shuffled.read(1).train.identities == drawn
+
+
+def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(file: Path) -> None:
+    for name in ("x.jpg", "y.jpg", "z.jpg"):
+        (file.parent / name).touch()
+    alone = [
+        ("x.jpg", "50", "1", "visible", "train"),
+        ("y.jpg", "45", "1", "visible", "validation"),
+        ("z.jpg", "60", "1", "infrared", "test"),
+    ]
+    findings = write(file, [*ROWS, *alone]).examine()
+    (trial,) = findings.trials
+    assert findings.faults == ()
+    assert trial.train.visible.identities.tolist() == [7, 12, 3, 7]
+    assert trial.validation == (3,)
+    assert trial.test.infrared.identities.tolist() == [40, 9, 60]
+    (warning,) = findings.warnings
+    assert warning.startswith("2 training people") and "first 45;" in warning
+
+
+def test_columns_that_mean_nothing_are_told(file: Path) -> None:
+    rows, columns = without("split")
+    rows = [(*row, "train", "x") for row in rows]
+    warnings = write(file, rows, (*columns, "Split", "note")).examine().warnings
+    assert warnings[0] == "columns that mean nothing here: 'Split', 'note'"
+    assert warnings[1].startswith("no split column")
+
+
+Change = Callable[[list[list[str]]], object]
+
+
+def cell(row: int, column: str, text: str) -> Change:
+    """Rows count from 0, so row 0 is line 2 of the file."""
+
+    def change(rows: list[list[str]]) -> None:
+        rows[row][COLUMNS.index(column)] = text
+
+    return change
+
+
+# Name -> change to the good rows, line of the first fault, and what its message holds.
+BAD: dict[str, tuple[Change, int | None, tuple[str, ...]]] = {
+    "unknown modality": (cell(1, "modality", "rgb"), 3, ("'rgb'", "visible or infrared")),
+    "modality in capitals": (cell(0, "modality", "Visible"), 2, ("'Visible'",)),
+    "unknown split": (cell(3, "split", "val"), 5, ("'val'", "train, validation or test")),
+    **{f"empty {name}": (cell(2, name, " "), 4, (f"{name} is empty",)) for name in COLUMNS},
+    "absolute path": (cell(0, "path", "/data/v/c.jpg"), 2, ("'/data/v/c.jpg'", "absolute")),
+    "drive": (cell(0, "path", r"C:\v\c.jpg"), 2, ("absolute",)),
+    "climbing path": (cell(0, "path", "../mine/v/c.jpg"), 2, ("'..'",)),
+    "path twice": (cell(6, "path", "v/c.jpg"), 8, ("'v/c.jpg'", "already on line 2")),
+    "path twice, written differently": (cell(6, "path", "./v//c.jpg"), 8, ("already on line 2",)),
+    "missing file": (cell(4, "path", "v/none.jpg"), 6, ("'v/none.jpg'", "is missing")),
+    "missing folder": (cell(4, "path", "none/d.jpg"), 6, ("'none/d.jpg'", "is missing")),
+    "folder for file": (cell(4, "path", "v"), 6, ("'v'", "is missing")),
+    "zero byte": (cell(4, "path", "v\0/d.jpg"), 6, ("is missing",)),
+    "too few cells": (lambda rows: rows[5].pop(), 7, ("4 cells", "5 columns")),
+    "too many cells": (lambda rows: rows[5].append("x"), 7, ("6 cells", "5 columns")),
+    "train and test": (
+        cell(10, "split", "test"),
+        12,
+        ("person '7'", "split train on line 2", "test here"),
+    ),
+    "train and validation": (cell(2, "split", "validation"), 4, ("train on line 2", "validation here")),
+    "the same number": (cell(6, "identity", "007"), 8, ("person '007'", "train on line 2", "test here")),
+    "one person to train on": (
+        lambda rows: [row.__setitem__(4, "test") for row in rows if row[1] in ("7", "3")],
+        None,
+        ("only 1 of the people with split 'train'", "at least 2"),
+    ),
+    "one person to test on": (
+        lambda rows: rows.__delitem__(slice(8, 10)),
+        None,
+        ("only 1 of the people with split 'test'", "at least 2"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "line", "parts"), BAD.values(), ids=BAD.keys())
+def test_bad_rows_are_named(file: Path, change: Change, line: int | None, parts: tuple[str, ...]) -> None:
+    rows = [list(row) for row in ROWS]
+    change(rows)
+    table = write(file, [tuple(row) for row in rows])
+    first = table.examine().faults[0]
+    assert (first.file, first.line) == ("images.csv", line)
+    for part in parts:
+        assert part in first.message
+    with pytest.raises(UserError) as caught:
+        table.read(1)
+    assert str(caught.value) == f"{file.parent}/{first}"
+    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 500
+
+
+def test_all_faults_are_found_and_the_rest_is_kept(file: Path) -> None:
+    rows = [list(row) for row in ROWS]
+    for change in (cell(0, "modality", "x"), cell(3, "path", "gone.png"), lambda rows: rows[8].pop()):
+        change(rows)
+    findings = write(file, [tuple(row) for row in rows]).examine()
+    assert sorted(fault.line or 0 for fault in findings.faults) == [2, 5, 10]
+    (trial,) = findings.trials
+    assert trial.test.visible.paths == ("v/e.jpg",)
+    assert trial.train.identities == [3, 7]
+
+
+@pytest.mark.parametrize("column", ["path", "identity", "modality"])
+def test_a_missing_column_is_named(file: Path, column: str) -> None:
+    table = write(file, *without(column))
+    (fault,) = table.examine().faults
+    assert (fault.line, fault.message.split(";")[0]) == (1, f"lacks the columns {column}")
+    told = rf"images.csv, line 1: lacks the columns {column}; it has 'path|iden"
+    with pytest.raises(UserError, match=told):
+        table.read(1)
+
+
+def test_semicolons_and_a_column_twice(file: Path) -> None:
+    file.write_text("path;identity;modality\na.jpg;1;visible\n")
+    (fault,) = Table(file).examine().faults
+    assert "lacks the columns path, identity, modality" in fault.message
+    assert "'path;identity;modality'" in fault.message and "commas" in fault.message
+    faults = write(file, [(*row, "1") for row in ROWS], (*COLUMNS, "identity")).examine().faults
+    assert [str(fault) for fault in faults] == [
+        "images.csv, line 1: has the column identity twice; remove one"
+    ]
+
+
+def test_too_few_people_to_divide(file: Path) -> None:
+    (fault,) = write(file, people(file, 3, visible_only=4), NO_SPLIT).examine().faults
+    assert fault.line is None
+    assert "only 3 of the people, to be divided" in fault.message and "at least 4" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "has no rows"),
+        (b"\n \n", "has no rows"),
+        (b"path,identity,modality\n", "has no rows"),
+        ("path,identity,modality\né.jpg,1,visible\n".encode("latin-1"), "is not UTF-8 text"),
+        ("path,identity,modality\na.jpg,1,visible\n".encode("utf-16"), "is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_is_no_table(file: Path, content: bytes, what: str) -> None:
+    file.write_bytes(content)
+    for ask in (Table(file).examine, lambda: Table(file).read(1)):
+        with pytest.raises(UserError) as caught:
+            ask()
+        assert str(caught.value).startswith(f"{file}: {what}; ")
+
+
+def test_quotation_marks_that_do_not_close(file: Path) -> None:
+    file.write_text('path,identity,modality\n"a.jpg,1,visible\nb.jpg,1,visible\n')
+    with pytest.raises(UserError, match=r"images.csv, line \d: is not CSV \(.*\); correct it"):
+        Table(file).examine()
+
+
+def test_no_file_and_a_folder(file: Path) -> None:
+    for path, what in ((file, "no such file"), (file.parent, "this is a folder")):
+        told = f"{what}; give a CSV or Parquet file with .*path, identity"
+        for ask in (Table(path).trials, Table(path).examine, lambda at=path: Table(at).read(1)):
+            with pytest.raises(UserError, match=told):
+                ask()
+    assert Table(file).lists() == []
+
+
+@pytest.mark.parametrize("trial", [0, 2])
+def test_there_is_one_trial(file: Path, trial: int) -> None:
+    with pytest.raises(UserError, match=f"^trial {trial}: images.csv has only trial 1$"):
+        write(file, ROWS).read(trial)
+
+
+@given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_content_after_a_good_table_is_read_or_told(file: Path, content: bytes) -> None:
+    good = write(file, ROWS).file.read_bytes()
+    file.write_bytes(good + content)
+    try:
+        told = bool(Table(file).examine().faults)
+    except UserError as problem:
+        told = len(str(problem).splitlines()) == 1
+    text = content.decode(errors="replace")
+    if not text.strip(", \t\r\n"):
+        assert not told  # blank lines and rows of empty cells
+    elif text.translate(str.maketrans("", "", ',"')).strip():
+        assert told

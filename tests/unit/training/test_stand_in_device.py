@@ -1,0 +1,195 @@
+"""Both stages, and what is measured of them, on a device that is not the CPU: the same, to the digit."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from tests.support.stand_in_device import CPU, ELSEWHERE, elsewhere
+from tsme.config import Backbone, Config, Image, override
+from tsme.data.images import grey
+from tsme.data.types import MODALITIES
+from tsme.evaluation.evaluator import describe_trial
+from tsme.evaluation.image_quality import Features, HeldOut
+from tsme.models.backbone import build_trunk
+from tsme.models.checkpoint import load_model
+from tsme.training.distributed import Worker
+from tsme.training.dsgan import DsganTask
+from tsme.training.loop import EpochResult, fit
+from tsme.training.pretrain import DrawnTrunk, Recipe, pretrain
+from tsme.training.reid import ReidTask
+from tsme.training.stages import Chain, run_chain
+
+
+class Roomy(Worker):
+    """A worker whose device has room for the images."""
+
+    def hold(self, *images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x.to(self.device) for x in images)
+
+
+@pytest.fixture
+def chain(tiny: Config, make_split, make_pixels, tmp_path: Path) -> Chain:
+    make_split(range(5, 9))  # others, on disk before the images are first read
+    # The stronger recipe's parts are on beside those of the paper.
+    config = override(tiny, {"dsgan.epochs": 2, "reid.epochs": 2, "reid.erasing": 0.5})
+    return Chain(config, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path / "here")
+
+
+def figures(results) -> list[tuple[Any, ...]]:
+    return [(r.stage, r.epoch, r.losses, r.metrics) for r in results]
+
+
+def same_files(one: Path, two: Path) -> bool:
+    first, second = load_file(one), load_file(two)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_what_a_gpu_would_refuse_is_refused_there():
+    with elsewhere():
+        there, rows = torch.ones(3, 4).to(ELSEWHERE), torch.tensor([0, 2])
+        assert there.device == ELSEWHERE and (2 * there + torch.tensor(1.0)).device == ELSEWHERE
+        assert there[rows].device == ELSEWHERE and there[rows].shape == (2, 4)
+        for mixture in (
+            lambda: there + torch.ones(3, 4),
+            lambda: torch.arange(3)[rows.to(ELSEWHERE)],
+            lambda: there.index_put((rows,), torch.ones(2, 4)),
+            lambda: there.gather(1, torch.zeros(3, 1, dtype=torch.int64)),
+        ):
+            with pytest.raises(RuntimeError, match="is here"):
+                mixture()
+        with pytest.raises(RuntimeError, match="generator"):
+            torch.rand(3, device=ELSEWHERE, generator=torch.Generator())
+        with pytest.raises(RuntimeError, match="numpy"):
+            there.numpy()
+        assert there.sum().item() == 12 and there.cpu().numpy().sum() == 12
+
+
+@pytest.mark.parametrize(
+    ("ask", "waits"),
+    [
+        (lambda x: x.sum().item(), True),
+        (lambda x: bool(x.any()), True),
+        (lambda x: x.tolist(), True),
+        (lambda x: x.cpu(), True),
+        (lambda x: torch.equal(x, x), True),
+        (lambda x: x.nonzero(), True),
+        (lambda x: torch.where(x > 0), True),
+        (lambda x: x[x > 0], True),
+        (lambda x: torch.unique(x), True),
+        (lambda x: x.repeat_interleave(x), True),
+        (lambda x: 2 * x + torch.tensor(1), False),
+        (lambda x: torch.where(x > 0, x, 0), False),
+        (lambda x: x[torch.tensor([0, 2])], False),
+        (lambda x: x.to(torch.float32).mean(), False),
+    ],
+)
+def test_what_the_host_waits_for_is_told(ask, waits):
+    with elsewhere() as mode:
+        there = torch.arange(3).to(ELSEWHERE)
+        assert not mode.fetched
+        ask(there)
+        assert bool(mode.fetched) == waits
+
+
+@pytest.mark.parametrize("kind", [Worker, Roomy])
+def test_a_trial_trains_there(chain, kind):
+    there = replace(chain, products=chain.products.parent / "there")
+    with elsewhere():
+        found = figures(run_chain(there, kind(device=ELSEWHERE)))
+    assert found == figures(run_chain(chain, Worker()))
+    assert same_files(there.translators_file, chain.translators_file)
+    assert same_files(there.model_file, chain.model_file)
+
+
+def test_a_choice_is_made_there_by_the_same_figures(chain, make_split):
+    chosen = replace(chain, validation=make_split(range(5, 9)))
+    there = replace(chosen, products=chain.products.parent / "there")
+    with elsewhere():
+        found = figures(run_chain(there, Roomy(device=ELSEWHERE)))
+    assert found == figures(run_chain(chosen, Worker()))
+    assert "val_mAP" in found[-1][-1]
+
+
+@pytest.mark.parametrize("stage", ["dsgan", "reid"])
+def test_a_checkpoint_from_there_is_continued_there(chain, stage):
+    there = replace(chain, products=chain.products.parent / "there")
+    with elsewhere():
+        stream = run_chain(there, Roomy(device=ELSEWHERE))
+        first = next(r for r in stream if (r.stage, r.epoch) == (stage, 1))
+        saved = _as_read(first)
+        stream.close()
+        left = figures(run_chain(there, Roomy(device=ELSEWHERE), saved))
+    assert left == figures(run_chain(chain, Worker()))[-len(left) :]
+    assert left[0][:2] == (stage, 2)
+
+
+def _as_read(result: EpochResult) -> dict[str, Any]:
+    """The checkpoint as it comes back from a file: on the CPU."""
+    return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else copy.deepcopy(x), result.checkpoint)
+
+
+def test_a_trained_trial_describes_there(chain, make_split):
+    list(run_chain(chain, Worker()))
+    images = chain.pixels.split(make_split(range(5, 9)))
+    here = describe_trial(load_model(chain.model_file, CPU), images, CPU, flips=[False, True])
+    with elsewhere():
+        model = load_model(chain.model_file, ELSEWHERE)
+        there = describe_trial(model, images, ELSEWHERE, flips=[False, True])
+    for flip, modality in ((f, m) for f in here for m in MODALITIES):
+        assert np.array_equal(there[flip][modality], here[flip][modality])
+
+
+def test_translations_are_measured_there(tiny, noise):
+    images = {m: noise(12, k) for k, m in enumerate(MODALITIES)}
+    truths = {m: noise(12, k + 5) for k, m in enumerate(MODALITIES)}
+    results = []
+    for device in (CPU, ELSEWHERE):
+        with elsewhere():
+            torch.manual_seed(0)
+            features = Features.of_trunk(build_trunk(tiny.reid.backbone))
+            held = HeldOut(images, truths, dict.fromkeys(MODALITIES, features))
+            config = override(tiny, {"dsgan.epochs": 1})
+            task = DsganTask(
+                config, grey(images["visible"]), images["infrared"], Roomy(device=device), held
+            )
+            (result,) = fit(task, task.worker)
+            results.append((result.losses, result.metrics, result.preview))
+    (*here, picture), (*there, same) = results
+    assert {"psnr_visible", "ssim_infrared", "frechet_infrared"} <= here[1].keys()
+    assert there == here and torch.equal(same, picture)
+
+
+def test_a_trunk_learns_there(noise, tmp_path):
+    backbone = Backbone(architecture="resnet10", width=8, weights="drawn")
+    recipe = Recipe(people=4, images=4, epochs=2, batch=8, lr=0.01)
+    trunk = DrawnTrunk(backbone, Image(height=32, width=16, padding=2), recipe)
+    given = noise(16), torch.arange(4).repeat_interleave(4)
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    with elsewhere():
+        found = figures(pretrain(trunk, *given, there, Roomy(device=ELSEWHERE)))
+    assert found == figures(pretrain(trunk, *given, here, Worker()))
+    assert same_files(there, here)
+
+
+@pytest.mark.parametrize("kind", [Worker, Roomy])
+@pytest.mark.parametrize("stage", ["dsgan", "reid"])
+def test_a_step_fetches_nothing(make_task, stage, kind):
+    """The host prepares the next step while the device is at this one."""
+    with elsewhere() as mode:
+        task: DsganTask | ReidTask = make_task(stage, worker=kind(device=ELSEWHERE))
+        for epoch in (1, 2):  # the pools of replayed translations are full by then
+            for batch in task.step_batches(epoch):
+                mode.fetched.clear()
+                terms = task.step(batch)
+                assert terms["total"].device == ELSEWHERE
+                assert not mode.fetched

@@ -1,0 +1,26 @@
+"""What the other sensor would have seen: known of drawn people, in a folder `Truth` beside the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tsme.data.images import decode
+from tsme.data.types import ImageList
+from tsme.synthetic.layouts.regdb import TRUTH
+
+
+def load_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:
+    """Every image's moment in the other modality, uint8 (n, 3, H, W); None of a data set without.
+
+    `root` is where the data set is on this machine. Raises UserError naming a file that is missing or
+    damaged.
+    """
+    folder = root / TRUTH
+    if not folder.is_dir():
+        return None
+    files = [folder / path for path in images.paths]
+    return torch.from_numpy(np.stack(list(decode(files, height, width))))

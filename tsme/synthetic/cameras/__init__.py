@@ -1,0 +1,1 @@
+"""Cameras, the places they watch, and the optics between them."""

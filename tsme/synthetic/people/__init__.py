@@ -1,0 +1,1 @@
+"""What synthetic identities look like: body, clothes, things carried, pose."""

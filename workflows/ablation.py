@@ -1,0 +1,231 @@
+"""`tsme ablate`: what each part of the method is worth, over seeds, on people nobody trained on.
+
+Every variant of a seed has the same translators, begins with the same trunks and sees the same batches;
+so differences are taken between equal seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import ray
+import torch
+from torch import Tensor, nn
+
+from tsme.config import Config, Resources, override
+from tsme.data.image_cache import PixelStore
+from tsme.data.images import grey
+from tsme.data.types import MODALITIES, Modality, Trial, other
+from tsme.errors import JobFailed, failure
+from tsme.evaluation.evaluator import Row, translate_split
+from tsme.evaluation.image_quality import Features, HeldOut, match_histogram
+from tsme.evaluation.protocols import searches
+from tsme.models.checkpoint import load_model, load_translators
+from tsme.models.reid import Stream
+from tsme.presets import Variant, ablation
+from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
+from tsme.storage.atomic import read_json, reading, replacing, write_json
+from tsme.training.loop import Diverged
+from tsme.training.stages import Chain
+from workflows.pipeline import measure, train_chains
+from workflows.run import Workflow
+from workflows.spells import Spell
+from workflows.steps.evaluate import Exam
+from workflows.steps.pretrain import pretrain_trunks
+from workflows.steps.sweep import Choice, choose
+from workflows.tracking.provenance import git_revision
+from workflows.tracking.server import shown
+
+Scores = dict[str, list[dict[str, float]]]
+FULL, WINNER = "PwIF and IAI", "sweep winner"
+GREY, MATCHED = "grey copy", "histogram matching"
+
+
+def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
+    """Train and test every variant with every seed, on the first trial; what ablation.json holds.
+
+    With `sweep` the configuration that a sweep chooses on held-out training people is one of them,
+    unless it is the one the sweep began with.
+    """
+    number, trial = next(iter(flow.trials.items()))
+    variants = ablation(flow.config)
+    asked = {v.name: searches(flow.pixels.dataset, trial, v.config.evaluation) for v in variants}
+    choice = choose(flow) if sweep else None
+    if choice is not None and choice.config not in [variant.config for variant in variants]:
+        variants.append(Variant(WINNER, choice.config, FULL))
+        asked[WINNER] = asked[FULL]
+    numbers = range(flow.config.seed, flow.config.seed + seeds)
+    pretrain_trunks(flow, next(v.config for v in variants if v.name == FULL))
+    translators = _train_translators(flow, variants, number, numbers)
+    chains = {
+        (variant.name, seed): flow.chain(override(variant.config, {"seed": seed}), number)
+        for seed in numbers
+        for variant in variants
+    }
+    train_chains(flow, {_label(*key): chain for key, chain in chains.items()}, "variants")
+    rows = measure(
+        flow,
+        {
+            _label(*key): Exam(number, chain.model_file, asked[key[0]], chain.config.evaluation)
+            for key, chain in chains.items()
+        },
+    )
+    samples = {v.name: [rows[_label(v.name, seed)] for seed in numbers] for v in variants}
+    scores = _score_translators(flow, translators, chains["baseline", numbers[0]], trial)
+    return _report(flow, variants, samples, scores, choice)
+
+
+def _label(name: str, seed: int) -> str:
+    return f"seed {seed} {name}"
+
+
+def _train_translators(
+    flow: Workflow, variants: list[Variant], number: int, seeds: Sequence[int]
+) -> dict[str, list[Chain]]:
+    """Stage 1 of every seed: chains by translator, seeds in order, and a control without skips.
+
+    The control may collapse: that is a result as well, and ends nothing; the seed is left out.
+    """
+    full = next(variant.config for variant in variants if variant.name == FULL)
+    kinds = {"DSGAN": full}
+    for variant in variants:  # a sweep's winner may have translators of its own
+        if variant.config.reid.pwif and variant.config.dsgan != full.dsgan:
+            kinds[f"DSGAN of the {variant.name}"] = variant.config
+    control = "DSGAN without skips"
+
+    def chains(config: Config) -> list[Chain]:
+        return [
+            flow.chain(override(config, {"seed": seed}), number, only_translators=True) for seed in seeds
+        ]
+
+    trained = {name: chains(config) for name, config in kinds.items()}
+    train_chains(flow, _labelled(trained, seeds), "translators")
+    trained[control] = chains(override(full, {"dsgan.skips": False}))
+    try:
+        train_chains(flow, _labelled({control: trained[control]}, seeds), "translators without skips")
+    except Diverged as error:
+        flow.console.print(f"  note: {error}", soft_wrap=True)
+    return {name: done for name, each in trained.items() if (done := [c for c in each if c.done])}
+
+
+def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[str, Chain]:
+    return {
+        _label(name, seed): chain
+        for name, each in chains.items()
+        for seed, chain in zip(seeds, each, strict=True)
+    }
+
+
+def _score_translators(
+    flow: Workflow, translators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
+) -> Scores:
+    """Translations of the test people by name of the translator, one entry per seed; trivial ones too.
+
+    Fréchet distances are taken in the streams for real images of the `judge`, a model without
+    translations, so that no translator has taught it. What was measured before is not measured again.
+    """
+    trivial = {name: [name] for name in (GREY, MATCHED)}
+    every: dict[str, Sequence[Chain | str]] = {**translators, **trivial}
+    files = {
+        name: [flow.out / "stages" / f"translations-{_key(one)}-{judge.key}.json" for one in many]
+        for name, many in every.items()
+    }
+    resources = flow.config.resources
+    score = ray.remote(
+        num_cpus=resources.cpus,
+        num_gpus=resources.gpus or 0,
+        max_retries=2,
+        retry_exceptions=[JobFailed],
+    )(_score)
+    with flow.step("measure translations") as spells:
+        tasks = {
+            file: score.remote(one, judge, flow.pixels, trial, resources)
+            for name, many in every.items()
+            for one, file in zip(many, files[name], strict=True)
+            if not file.exists()
+        }
+        for file, task in tasks.items():
+            try:
+                scores, spell = ray.get(task)
+            except ray.exceptions.RayError as error:
+                raise failure(error, "measuring translations") from None
+            write_json(file, scores)
+            spells.append(spell)
+    return {name: [read_json(file) for file in many] for name, many in files.items()}
+
+
+def _key(translator: Chain | str) -> str:
+    return translator.dsgan_key if isinstance(translator, Chain) else translator.replace(" ", "-")
+
+
+def _score(
+    translator: Chain | str, judge: Chain, pixels: PixelStore, trial: Trial, resources: Resources
+) -> tuple[dict[str, float], Spell]:
+    began = time.time()
+    torch.set_num_threads(resources.cpus)
+    device = torch.device("cuda" if resources.gpus else "cpu")
+    network = load_model(judge.model_file, device).network
+    streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
+    features = {m: Features.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
+    held = HeldOut.read(trial.test, pixels, features)
+    if isinstance(translator, Chain):
+        networks, _ = load_translators(translator.translators_file, translator.config, device)
+        translations = translate_split(networks, held.images, device)
+    else:
+        real = pixels.split(trial.train)
+        translations = {m: _trivial(translator, held.images[m], real, m) for m in MODALITIES}
+    return held.score(translations, device), (began, time.time())
+
+
+def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modality: Modality) -> Tensor:
+    """An image as it is, in grey; or with the grey values of the other modality's training images."""
+    if name == GREY:
+        return grey(images)
+    return match_histogram(images, real[other(modality)])
+
+
+def _report(
+    flow: Workflow,
+    variants: list[Variant],
+    samples: Mapping[str, list[list[Row]]],
+    scores: Scores,
+    choice: Choice | None,
+) -> dict[str, Any]:
+    """Print the tables, draw the picture, and write all figures to ablation.json."""
+    lines = compare(samples, {variant.name: variant.over for variant in variants})
+    seeds = len(samples["baseline"])
+    results = {
+        "dataset": flow.config.dataset,
+        "config": flow.config.model_dump(mode="json"),
+        "data_fingerprint": flow.pixels.fingerprint,
+        "seeds": seeds,
+        "variants": {variant.name: variant.config.model_dump(mode="json") for variant in variants},
+        "samples": {
+            name: [[row.to_json() for row in rows] for rows in each] for name, each in samples.items()
+        },
+        "summary": [line.to_json() for line in lines],
+        "translators": scores,
+        "sweep": None if choice is None else asdict(choice) | {"config": None, "epochs": choice.epochs},
+        "git_revision": git_revision(),
+        "mlflow_run": flow.run.run_id,
+        "mlflow_uri": shown(flow.run.uri),
+        "timeline": flow.timeline,
+    }
+    path, picture = flow.out / "ablation.json", flow.out / "ablation.png"
+    write_json(path, results)
+    with replacing(picture) as file:
+        ablation_plot(samples, lines, file)
+    for written in (path, picture):
+        with reading(written) as file:
+            flow.run.log_file(file)
+    flow.run.log_metrics(
+        {f"{line.variant}/{line.protocol}/{f}": s.mean for line in lines for f, s in line.figures.items()}
+    )
+    flow.console.print(ablation_table(lines, seeds))
+    flow.console.print(translation_table(scores))
+    for written in (picture, path):
+        flow.console.print(f"{written}", soft_wrap=True)
+    return results

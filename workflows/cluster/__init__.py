@@ -1,0 +1,1 @@
+"""Ray: the cluster a command runs on, its resources, its failures."""

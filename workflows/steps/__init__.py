@@ -1,0 +1,1 @@
+"""The steps of the workflow, each run by Ray."""

@@ -1,0 +1,1 @@
+"""MLflow: runs, metrics, the model registry. Nothing else imports it."""

@@ -1,0 +1,42 @@
+"""What people are told of an epoch: MLflow's curves and pictures, the terminal's line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from ray.actor import ActorHandle
+
+from tsme.training.distributed import Worker
+from tsme.training.loop import EpochResult, Stage
+from tsme.training.precision import choose
+from tsme.training.stages import Chain
+from workflows.progress import Event
+from workflows.tracking.runs import Run
+
+
+def log_epoch(run: Run, result: EpochResult) -> None:
+    """Losses by name, measurements, speed and the stage's picture of one epoch, to MLflow."""
+    losses = {f"loss/{name}": value for name, value in result.losses.items()}
+    run.log_metrics(losses | result.metrics | {"epoch_seconds": result.seconds}, step=result.epoch)
+    if result.preview is not None:
+        run.log_picture(result.preview, f"translations/epoch_{result.epoch:03d}.png")
+
+
+def describe(label: str, result: EpochResult) -> Event:
+    """An epoch for the progress display."""
+    words = f"loss {result.losses['total']:.3f}"
+    if "val_mAP" in result.metrics:
+        words += f", validation mAP {100 * result.metrics['val_mAP']:.1f} %"
+    return Event(label, result.stage, result.epoch, result.epochs, words, result.worked, time.time())
+
+
+def tell_precision(
+    label: str, chain: Chain, runs: Mapping[Stage, Run], worker: Worker, board: ActorHandle
+) -> None:
+    """What stages that leave their precision to the device will compute in, and why."""
+    for stage, run in runs.items():
+        if getattr(chain.config, stage).precision == "auto":
+            choice = choose(chain.config, stage, worker.device)
+            board.post.remote(f"{label} {stage}: {choice.precision}, {choice.why}")
+            run.tag({f"{stage}.precision": f"{choice.precision}, {choice.why}"})
