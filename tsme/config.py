@@ -32,7 +32,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Image(Frozen):
+class ImageConfig(Frozen):
     """Size of every image both stages see, in pixels; `padding` is what the random crop shifts by."""
 
     height: Annotated[int, Field(ge=32, multiple_of=16)] = 288
@@ -40,11 +40,11 @@ class Image(Frozen):
     padding: Annotated[int, Field(ge=0)] = 10
 
 
-class Backbone(Frozen):
-    """A ResNet trunk: `width` channels after its stem (64 as published).
+class BackboneConfig(Frozen):
+    """A ResNet backbone: `width` channels after its stem (64 as published).
 
-    `weights` is "none", "imagenet" (torchvision's, width 64 only), "drawn" (learnt from drawn people
-    before all else), "drawn-visible" (likewise, from pictures in visible light alone, so that like
+    `weights` is "none", "imagenet" (torchvision's, width 64 only), "synthetic" (learnt from synthetic identities
+    before all else), "synthetic-visible" (likewise, from pictures in visible light alone, so that like
     ImageNet's they know no infrared) or the path of a safetensors file.
     """
 
@@ -53,7 +53,7 @@ class Backbone(Frozen):
     weights: str = "imagenet"
 
     @model_validator(mode="after")
-    def _imagenet_exists(self) -> Backbone:
+    def _imagenet_exists(self) -> BackboneConfig:
         if self.weights == "imagenet" and (self.width != 64 or self.architecture == "resnet10"):
             raise ValueError(
                 f"no ImageNet weights exist for {self.architecture} of width {self.width}: "
@@ -62,14 +62,14 @@ class Backbone(Frozen):
         return self
 
 
-class DsganLoss(Frozen):
+class DsganLossConfig(Frozen):
     """Weights of the cycle and identity terms beside the adversarial one."""
 
     cycle: Weight = 10.0
     identity: Weight = 5.0
 
 
-class DsganOptimizer(Frozen):
+class DsganOptimizerConfig(Frozen):
     """Adam, for the generators and the discriminators alike."""
 
     lr: Rate = 2e-4
@@ -77,7 +77,7 @@ class DsganOptimizer(Frozen):
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
 
-class Dsgan(Frozen):
+class DsganConfig(Frozen):
     """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half.
 
     Without `skips` the decoder sees the encoder's last map alone (to measure what the others are worth).
@@ -85,18 +85,18 @@ class Dsgan(Frozen):
     "auto" is what `tsme.training.precision` says of the device.
     """
 
-    backbone: Backbone = Backbone()
+    backbone: BackboneConfig = BackboneConfig()
     precision: TrainingPrecision = "float32"
     skips: bool = True
     discriminator_width: Positive = 128
     epochs: Positive = 60
     batch: Positive = 8
-    replay: Annotated[int, Field(ge=0)] = 50
-    loss: DsganLoss = DsganLoss()
-    optimizer: DsganOptimizer = DsganOptimizer()
+    image_pool: Annotated[int, Field(ge=0)] = 50
+    loss: DsganLossConfig = DsganLossConfig()
+    optimizer: DsganOptimizerConfig = DsganOptimizerConfig()
 
 
-class ReidLoss(Frozen):
+class ReidLossConfig(Frozen):
     """Weights of the ten heads' losses by kind, and of the hetero-centre terms within each.
 
     `centre_triplet` weighs the hetero-centre triplet loss and `label_smoothing` softens the identities
@@ -113,7 +113,7 @@ class ReidLoss(Frozen):
     translated: Weight = 1.0
 
 
-class ReidOptimizer(Frozen):
+class ReidOptimizerConfig(Frozen):
     """SGD with Nesterov momentum; the backbones learn at `backbone_factor` times `lr`.
 
     The rates rise linearly over the first `warmup` epochs (none in the paper's recipe).
@@ -128,7 +128,7 @@ class ReidOptimizer(Frozen):
     decay: Rate = 0.1
 
 
-class Reid(Frozen):
+class ReidConfig(Frozen):
     """Stage 2. A batch holds `identities` people with `images` images each in either modality.
 
     Without `pwif` there are no translations: the real images alone, in two streams and six heads; without
@@ -139,7 +139,7 @@ class Reid(Frozen):
     generalised-mean pooling (1 is the mean).
     """
 
-    backbone: Backbone = Backbone()
+    backbone: BackboneConfig = BackboneConfig()
     pwif: bool = True
     iai: bool = True
     precision: TrainingPrecision = "float32"
@@ -151,23 +151,23 @@ class Reid(Frozen):
     images: Positive = 6
     channel_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    loss: ReidLoss = ReidLoss()
-    optimizer: ReidOptimizer = ReidOptimizer()
+    loss: ReidLossConfig = ReidLossConfig()
+    optimizer: ReidOptimizerConfig = ReidOptimizerConfig()
 
     @model_validator(mode="after")
-    def _all_images(self) -> Reid:
+    def _all_images(self) -> ReidConfig:
         if self.iai and not self.pwif:
             raise ValueError("without translations there are none to invoke: set reid.iai=false as well")
         return self
 
 
-class Validation(Frozen):
-    """The part of the training people held out while the configuration is chosen."""
+class ValidationConfig(Frozen):
+    """The part of the training identities held out while the configuration is chosen."""
 
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
 
 
-class Sweep(Frozen):
+class SweepConfig(Frozen):
     """The search: samples, how many at once (none: as many as fit), and when a bad one may stop."""
 
     concurrent: Positive | None = None
@@ -175,7 +175,7 @@ class Sweep(Frozen):
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
-class Evaluation(Frozen):
+class EvaluationConfig(Frozen):
     """What is measured in the end.
 
     `modes` and `shots` are SYSU-MM01's; `draws` number the random galleries of SYSU-MM01 and LLCM.
@@ -193,7 +193,7 @@ class Evaluation(Frozen):
     rerank: bool = False
 
     @model_validator(mode="after")
-    def _each_once(self) -> Evaluation:
+    def _each_once(self) -> EvaluationConfig:
         for name in ("modes", "shots", "draws"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
@@ -201,7 +201,7 @@ class Evaluation(Frozen):
         return self
 
 
-class Resources(Frozen):
+class ResourcesConfig(Frozen):
     """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
 
     Without a number of `gpus`, one for each worker where the cluster has any as the run starts; give the
@@ -216,7 +216,7 @@ class Resources(Frozen):
     at_once: Positive | None = None
 
     @model_validator(mode="after")
-    def _whole_gpus_for_several(self) -> Resources:
+    def _whole_gpus_for_several(self) -> ResourcesConfig:
         if self.workers > 1 and self.gpus not in (None, 0, 1):
             raise ValueError(f"gpus: {self.gpus:g} of one is for one worker; {self.workers} want 1 each")
         return self
@@ -227,13 +227,13 @@ class Config(Frozen):
 
     dataset: DatasetName = "regdb"
     seed: Annotated[int, Field(ge=0)] = 0
-    image: Image = Image()
-    dsgan: Dsgan = Dsgan()
-    reid: Reid = Reid()
-    validation: Validation = Validation()
-    sweep: Sweep = Sweep()
-    evaluation: Evaluation = Evaluation()
-    resources: Resources = Resources()
+    image: ImageConfig = ImageConfig()
+    dsgan: DsganConfig = DsganConfig()
+    reid: ReidConfig = ReidConfig()
+    validation: ValidationConfig = ValidationConfig()
+    sweep: SweepConfig = SweepConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    resources: ResourcesConfig = ResourcesConfig()
 
     def digest(self, *sections: str, **inputs: object) -> str:
         """Ten hex digits naming the result of these sections of the configuration and `inputs`."""

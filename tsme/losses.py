@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tsme.config import DsganLoss, ReidLoss
+from tsme.config import DsganLossConfig, ReidLossConfig
 from tsme.models.dsgan import Scores, Translations
-from tsme.models.reid import NetworkOutputs, full
+from tsme.models.reid import NetworkOutputs, upcast_bf16
 
 
 def hetero_centre(
@@ -72,7 +72,7 @@ def hetero_centre_triplet(
 
 
 def reid_losses(
-    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLoss
+    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLossConfig
 ) -> dict[str, Tensor]:
     """Terms of stage 2, unweighted, by kind of head, and their weighted sum `total`.
 
@@ -93,11 +93,12 @@ def reid_losses(
 
 
 def _head_losses(
-    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLoss
+    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLossConfig
 ) -> dict[str, Tensor]:
     """Terms (S,) of the heads of all kinds by name, in float32 at least."""
     embeddings, logits = (
-        full(torch.stack([x for heads in part for x in heads])) for part in zip(*outputs, strict=True)
+        upcast_bf16(torch.stack([x for heads in part for x in heads]))
+        for part in zip(*outputs, strict=True)
     )  # (S, B, E), (S, B, K)
     labels = torch.cat([visible_labels, infrared_labels])
     everywhere = labels.repeat(len(logits))  # (S B,)
@@ -121,7 +122,7 @@ def generator_losses(
     infrared: Tensor,
     scores_visible: Tensor,
     scores_infrared: Tensor,
-    weights: DsganLoss,
+    weights: DsganLossConfig,
 ) -> dict[str, Tensor]:
     """Terms of DSGAN's generators (least squares, L1 cycle, L1 identity) and the weighted `total`.
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tsme.config import (
-    Backbone,
+    BackboneConfig,
     Config,
-    Dsgan,
-    DsganOptimizer,
-    Image,
-    Reid,
-    ReidLoss,
-    ReidOptimizer,
-    Sweep,
-    Validation,
+    DsganConfig,
+    DsganOptimizerConfig,
+    ImageConfig,
+    ReidConfig,
+    ReidLossConfig,
+    ReidOptimizerConfig,
+    SweepConfig,
+    ValidationConfig,
     override,
 )
 from tsme.errors import UserError
@@ -30,7 +30,7 @@ def regdb() -> Config:
 
 
 def sysu() -> Config:
-    """The paper's recipe for SYSU-MM01: the same as for RegDB, on its 395 training people."""
+    """The paper's recipe for SYSU-MM01: the same as for RegDB, on its 395 training identities."""
     return Config(dataset="sysu")
 
 
@@ -47,33 +47,33 @@ def csv() -> Config:
 def demo() -> Config:
     """Every stage of `regdb` at a size for two CPU cores: small network, small images, few epochs.
 
-    For want of ImageNet's weights its trunks first learn from drawn people. They know much less, so a
+    For want of ImageNet's weights its backbones first learn from synthetic identities. They know much less, so a
     batch shows more people with fewer images each, all weights learn at one rate, the hetero-centre loss
     is light (heavier, it pulls all embeddings together before the classifiers have spread them), and
     visible images lose their colour half of the time.
     """
-    small = Backbone(architecture="resnet10", width=16, weights="drawn")
+    small = BackboneConfig(architecture="resnet10", width=16, weights="synthetic")
     return Config(
-        image=Image(height=96, width=48, padding=4),
-        dsgan=Dsgan(
+        image=ImageConfig(height=96, width=48, padding=4),
+        dsgan=DsganConfig(
             backbone=small,
             discriminator_width=16,
             epochs=1,
-            optimizer=DsganOptimizer(lr=1e-3),
+            optimizer=DsganOptimizerConfig(lr=1e-3),
         ),
-        reid=Reid(
+        reid=ReidConfig(
             backbone=small,
             embedding=128,
             epochs=8,
             identities=12,
             images=4,
             channel_exchange=0.5,
-            loss=ReidLoss(hetero_centre=0.05),
-            optimizer=ReidOptimizer(lr=0.06, backbone_factor=1.0, milestones=(6,)),
+            loss=ReidLossConfig(hetero_centre=0.05),
+            optimizer=ReidOptimizerConfig(lr=0.06, backbone_factor=1.0, milestones=(6,)),
         ),
-        validation=Validation(fraction=0.3),
+        validation=ValidationConfig(fraction=0.3),
         # One sample at a time: what is stopped early then does not depend on which is faster.
-        sweep=Sweep(concurrent=1, grace_epochs=2, reduction=2),
+        sweep=SweepConfig(concurrent=1, grace_epochs=2, reduction=2),
     )
 
 
@@ -104,12 +104,12 @@ def small() -> Config:
     """The paper's recipe with the network of `demo`, to compare its parts on two CPU cores.
 
     Made for as many people as RegDB has. As in the paper, first weights know visible light alone and
-    colours are kept. The trunks of `demo`, which wants to be quick, have seen infrared before: that is
+    colours are kept. The backbones of `demo`, which wants to be quick, have seen infrared before: that is
     what translations are there to help with. Half of its learning rate ends as well, with less than
     half of its spread over seeds. A sweep's samples are compared after a quarter of the epochs, and
     after three quarters.
     """
-    seen = {f"{stage}.backbone.weights": "drawn-visible" for stage in ("dsgan", "reid")}
+    seen = {f"{stage}.backbone.weights": "synthetic-visible" for stage in ("dsgan", "reid")}
     return override(
         demo(),
         seen

@@ -39,7 +39,7 @@ def model_files(folder: AnyPath) -> dict[int, AnyPath]:
     return files
 
 
-class Describer:
+class Embedder:
     """Describes images with the weights of one trial; each is loaded when first asked for."""
 
     def __init__(self, folder: Path) -> None:
@@ -64,14 +64,14 @@ class Describer:
         if trial not in self.models:
             self.models[trial] = load_model(self.files[trial], device).ready()
         model = self.models[trial]
-        size = model.origin.config.image
+        size = model.provenance.config.image
         resized = [pixels(Image.fromarray(image), size.height, size.width) for image in model_input]
         images = torch.from_numpy(np.stack(resized))
         translations = None
-        if model.translators is not None:
-            translations = translate(model.translators, images, modality, device)
+        if model.generators is not None:
+            translations = translate(model.generators, images, modality, device)
         return extract(model.network, images, translations, modality, device).numpy()
 
 
-def _load_pyfunc(path: str) -> Describer:
-    return Describer(Path(path))
+def _load_pyfunc(path: str) -> Embedder:
+    return Embedder(Path(path))

@@ -1,6 +1,6 @@
 """`tsme ablate`: what each part of the method is worth, over seeds, on people nobody trained on.
 
-Every variant of a seed has the same translators, begins with the same trunks and sees the same batches;
+Every variant of a seed has the same generators, begins with the same backbones and sees the same batches;
 so differences are taken between equal seeds.
 """
 
@@ -15,15 +15,15 @@ import ray
 import torch
 from torch import Tensor, nn
 
-from tsme.config import Config, Resources, override
-from tsme.data.image_cache import PixelStore
-from tsme.data.images import grey
+from tsme.config import Config, ResourcesConfig, override
+from tsme.data.image_cache import ImageCache
+from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES, Modality, Trial, other
 from tsme.errors import JobFailed, failure
 from tsme.evaluation.evaluator import Row, translate_split
 from tsme.evaluation.image_quality import Features, HeldOut, match_histogram
 from tsme.evaluation.protocols import searches
-from tsme.models.checkpoint import load_model, load_translators
+from tsme.models.checkpoint import load_generators, load_model
 from tsme.models.reid import Stream
 from tsme.presets import Variant, ablation
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
@@ -33,21 +33,21 @@ from tsme.training.stages import Chain
 from workflows.pipeline import measure, train_chains
 from workflows.run import Workflow
 from workflows.spells import Spell
-from workflows.steps.evaluate import Exam
-from workflows.steps.pretrain import pretrain_trunks
+from workflows.steps.evaluate import EvaluationJob
+from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sweep import Choice, choose
 from workflows.tracking.provenance import git_revision
-from workflows.tracking.server import shown
+from workflows.tracking.server import redact
 
 Scores = dict[str, list[dict[str, float]]]
 FULL, WINNER = "PwIF and IAI", "sweep winner"
-GREY, MATCHED = "grey copy", "histogram matching"
+GRAYSCALE, MATCHED = "grayscale copy", "histogram matching"
 
 
 def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
     """Train and test every variant with every seed, on the first trial; what ablation.json holds.
 
-    With `sweep` the configuration that a sweep chooses on held-out training people is one of them,
+    With `sweep` the configuration that a sweep chooses on held-out training identities is one of them,
     unless it is the one the sweep began with.
     """
     number, trial = next(iter(flow.trials.items()))
@@ -58,8 +58,8 @@ def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
         variants.append(Variant(WINNER, choice.config, FULL))
         asked[WINNER] = asked[FULL]
     numbers = range(flow.config.seed, flow.config.seed + seeds)
-    pretrain_trunks(flow, next(v.config for v in variants if v.name == FULL))
-    translators = _train_translators(flow, variants, number, numbers)
+    pretrain_backbones(flow, next(v.config for v in variants if v.name == FULL))
+    generators = _train_translators(flow, variants, number, numbers)
     chains = {
         (variant.name, seed): flow.chain(override(variant.config, {"seed": seed}), number)
         for seed in numbers
@@ -69,12 +69,12 @@ def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
     rows = measure(
         flow,
         {
-            _label(*key): Exam(number, chain.model_file, asked[key[0]], chain.config.evaluation)
+            _label(*key): EvaluationJob(number, chain.model_file, asked[key[0]], chain.config.evaluation)
             for key, chain in chains.items()
         },
     )
     samples = {v.name: [rows[_label(v.name, seed)] for seed in numbers] for v in variants}
-    scores = _score_translators(flow, translators, chains["baseline", numbers[0]], trial)
+    scores = _score_translators(flow, generators, chains["baseline", numbers[0]], trial)
     return _report(flow, variants, samples, scores, choice)
 
 
@@ -85,27 +85,27 @@ def _label(name: str, seed: int) -> str:
 def _train_translators(
     flow: Workflow, variants: list[Variant], number: int, seeds: Sequence[int]
 ) -> dict[str, list[Chain]]:
-    """Stage 1 of every seed: chains by translator, seeds in order, and a control without skips.
+    """Stage 1 of every seed: chains by generator, seeds in order, and a control without skips.
 
     The control may collapse: that is a result as well, and ends nothing; the seed is left out.
     """
     full = next(variant.config for variant in variants if variant.name == FULL)
     kinds = {"DSGAN": full}
-    for variant in variants:  # a sweep's winner may have translators of its own
+    for variant in variants:  # a sweep's winner may have generators of its own
         if variant.config.reid.pwif and variant.config.dsgan != full.dsgan:
             kinds[f"DSGAN of the {variant.name}"] = variant.config
     control = "DSGAN without skips"
 
     def chains(config: Config) -> list[Chain]:
         return [
-            flow.chain(override(config, {"seed": seed}), number, only_translators=True) for seed in seeds
+            flow.chain(override(config, {"seed": seed}), number, only_generators=True) for seed in seeds
         ]
 
     trained = {name: chains(config) for name, config in kinds.items()}
-    train_chains(flow, _labelled(trained, seeds), "translators")
+    train_chains(flow, _labelled(trained, seeds), "generators")
     trained[control] = chains(override(full, {"dsgan.skips": False}))
     try:
-        train_chains(flow, _labelled({control: trained[control]}, seeds), "translators without skips")
+        train_chains(flow, _labelled({control: trained[control]}, seeds), "generators without skips")
     except Diverged as error:
         flow.console.print(f"  note: {error}", soft_wrap=True)
     return {name: done for name, each in trained.items() if (done := [c for c in each if c.done])}
@@ -120,15 +120,15 @@ def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[s
 
 
 def _score_translators(
-    flow: Workflow, translators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
+    flow: Workflow, generators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
 ) -> Scores:
-    """Translations of the test people by name of the translator, one entry per seed; trivial ones too.
+    """Translations of the test identities by name of the generator, one entry per seed; trivial ones too.
 
     Fréchet distances are taken in the streams for real images of the `judge`, a model without
-    translations, so that no translator has taught it. What was measured before is not measured again.
+    translations, so that no generator has taught it. What was measured before is not measured again.
     """
-    trivial = {name: [name] for name in (GREY, MATCHED)}
-    every: dict[str, Sequence[Chain | str]] = {**translators, **trivial}
+    trivial = {name: [name] for name in (GRAYSCALE, MATCHED)}
+    every: dict[str, Sequence[Chain | str]] = {**generators, **trivial}
     files = {
         name: [flow.out / "stages" / f"translations-{_key(one)}-{judge.key}.json" for one in many]
         for name, many in every.items()
@@ -157,12 +157,12 @@ def _score_translators(
     return {name: [read_json(file) for file in many] for name, many in files.items()}
 
 
-def _key(translator: Chain | str) -> str:
-    return translator.dsgan_key if isinstance(translator, Chain) else translator.replace(" ", "-")
+def _key(generator: Chain | str) -> str:
+    return generator.dsgan_key if isinstance(generator, Chain) else generator.replace(" ", "-")
 
 
 def _score(
-    translator: Chain | str, judge: Chain, pixels: PixelStore, trial: Trial, resources: Resources
+    generator: Chain | str, judge: Chain, pixels: ImageCache, trial: Trial, resources: ResourcesConfig
 ) -> tuple[dict[str, float], Spell]:
     began = time.time()
     torch.set_num_threads(resources.cpus)
@@ -171,19 +171,19 @@ def _score(
     streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
     features = {m: Features.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
     held = HeldOut.read(trial.test, pixels, features)
-    if isinstance(translator, Chain):
-        networks, _ = load_translators(translator.translators_file, translator.config, device)
+    if isinstance(generator, Chain):
+        networks, _ = load_generators(generator.generators_file, generator.config, device)
         translations = translate_split(networks, held.images, device)
     else:
         real = pixels.split(trial.train)
-        translations = {m: _trivial(translator, held.images[m], real, m) for m in MODALITIES}
+        translations = {m: _trivial(generator, held.images[m], real, m) for m in MODALITIES}
     return held.score(translations, device), (began, time.time())
 
 
 def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modality: Modality) -> Tensor:
-    """An image as it is, in grey; or with the grey values of the other modality's training images."""
-    if name == GREY:
-        return grey(images)
+    """An image as it is, in grayscale; or with the grayscale values of the other modality's training images."""
+    if name == GRAYSCALE:
+        return grayscale(images)
     return match_histogram(images, real[other(modality)])
 
 
@@ -207,11 +207,11 @@ def _report(
             name: [[row.to_json() for row in rows] for rows in each] for name, each in samples.items()
         },
         "summary": [line.to_json() for line in lines],
-        "translators": scores,
+        "generators": scores,
         "sweep": None if choice is None else asdict(choice) | {"config": None, "epochs": choice.epochs},
         "git_revision": git_revision(),
         "mlflow_run": flow.run.run_id,
-        "mlflow_uri": shown(flow.run.uri),
+        "mlflow_uri": redact(flow.run.uri),
         "timeline": flow.timeline,
     }
     path, picture = flow.out / "ablation.json", flow.out / "ablation.png"

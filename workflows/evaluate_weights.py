@@ -9,18 +9,18 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from tsme.config import DatasetName, Evaluation, Resources
+from tsme.config import DatasetName, EvaluationConfig, ResourcesConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.errors import UserError
 from tsme.evaluation.evaluator import Row, summarise
 from tsme.evaluation.protocols import DESCRIPTIONS, searches
-from tsme.models.checkpoint import read_origin
+from tsme.models.checkpoint import read_provenance
 from tsme.report.tables import result_lines
 from tsme.serving import model_files
 from tsme.storage.object_store import AnyPath, any_path
 from workflows.cluster.session import cluster, cpus_of_a_worker, fit_resources
 from workflows.run import read_images
-from workflows.steps.evaluate import Exam, evaluate
+from workflows.steps.evaluate import EvaluationJob, evaluate
 from workflows.tracking import registry
 from workflows.tracking import runs as tracking
 
@@ -30,7 +30,7 @@ def test_weights(
     data: AnyPath,
     weights: str,
     trial: int | None,
-    evaluation: Evaluation,
+    evaluation: EvaluationConfig,
     *,
     cross_trial: bool,
     console: Console,
@@ -47,7 +47,7 @@ def test_weights(
         elif (path := any_path(weights).resolve()).is_dir():
             files = model_files(path)
         else:
-            files = {read_origin(path).trial: path}
+            files = {read_provenance(path).trial: path}
         return _test_files(
             dataset, data.resolve(), _for_trial(files, trial), evaluation, cross_trial, console
         )
@@ -68,29 +68,31 @@ def _test_files(
     dataset: DatasetName,
     data: AnyPath,
     files: dict[int, AnyPath],
-    evaluation: Evaluation,
+    evaluation: EvaluationConfig,
     cross_trial: bool,
     console: Console,
 ) -> dict[str, Any]:
-    origin = read_origin(next(iter(files.values())))
-    if origin.config.dataset != dataset:
-        raise UserError(f"--dataset {dataset}: the weights were trained for {origin.config.dataset}")
+    provenance = read_provenance(next(iter(files.values())))
+    if provenance.config.dataset != dataset:
+        raise UserError(f"--dataset {dataset}: the weights were trained for {provenance.config.dataset}")
     opened = open_dataset(dataset, data)
-    pixels = read_images(opened, list(files), origin.config.image, console)
+    pixels = read_images(opened, list(files), provenance.config.image, console)
     wanted = {number: searches(opened, opened.read(number), evaluation) for number in files}
     labels = {number: f"trial {number:02d}" for number in files}
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
-        cpus = cpus_of_a_worker(origin.config.resources.cpus)
-        alone = origin.config.model_copy(update={"resources": Resources(cpus=cpus)})
+        cpus = cpus_of_a_worker(provenance.config.resources.cpus)
+        alone = provenance.config.model_copy(update={"resources": ResourcesConfig(cpus=cpus)})
         resources = fit_resources(alone, console).resources
         found: dict[str, list[Row]] = {}
         # Files of this machine may be on no other node's disk.
         sent = {n: ray.put(path.read_bytes()) if isinstance(path, Path) else path
                 for n, path in files.items()}  # fmt: skip
-        exams = {labels[n]: Exam(n, weights, wanted[n], evaluation) for n, weights in sent.items()}
+        jobs = {
+            labels[n]: EvaluationJob(n, weights, wanted[n], evaluation) for n, weights in sent.items()
+        }
         for label, rows_of_trial, _ in evaluate(
-            exams, pixels, resources, console=console, cross_trial=cross_trial
+            jobs, pixels, resources, console=console, cross_trial=cross_trial
         ):
             for line in result_lines(label, rows_of_trial):
                 console.print(line, soft_wrap=True)
@@ -99,11 +101,11 @@ def _test_files(
     return {
         "dataset": dataset,
         "protocol": DESCRIPTIONS[dataset] + "; weights of another trial allowed" * cross_trial,
-        "config": origin.config.model_dump(mode="json"),
+        "config": provenance.config.model_dump(mode="json"),
         "evaluation": evaluation.model_dump(mode="json"),
         "data": str(data),
         "data_fingerprint": pixels.fingerprint,
-        "trained_on": origin.fingerprint,
+        "trained_on": provenance.fingerprint,
         "trials": [row.to_json() for row in rows],
         "summary": summarise(rows),
     }

@@ -21,14 +21,14 @@ from tsme.training.stages import Chain
 from workflows.cluster.session import side_by_side
 from workflows.progress import Display
 from workflows.run import Workflow
-from workflows.steps.evaluate import Exam, evaluate
-from workflows.steps.pretrain import pretrain_trunks
+from workflows.steps.evaluate import EvaluationJob, evaluate
+from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sweep import Choice, choose
 from workflows.steps.train import TrainJob, train_lane
 from workflows.tracking import registry
 from workflows.tracking.provenance import git_revision
 from workflows.tracking.runs import Run
-from workflows.tracking.server import shown
+from workflows.tracking.server import redact
 
 NUMBERS: dict[Stage, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
 
@@ -54,27 +54,27 @@ def run_workflow(flow: Workflow) -> dict[str, Any]:
     return results
 
 
-def train_and_measure(flow: Workflow, *, only_translators: bool) -> tuple[AnyPath, list[Row]]:
-    """Train the first trial as configured: the file it leaves, and what that reaches on test people.
+def train_and_measure(flow: Workflow, *, only_generators: bool) -> tuple[AnyPath, list[Row]]:
+    """Train the first trial as configured: the file it leaves, and what that reaches on test identities.
 
-    `only_translators` ends after stage 1, whose result nothing is measured of.
+    `only_generators` ends after stage 1, whose result nothing is measured of.
     """
-    wanted = {} if only_translators else flow.searches()
-    pretrain_trunks(flow, flow.config, only_translators=only_translators)
-    weights = train_all(flow, flow.config, only_translators=only_translators)
+    wanted = {} if only_generators else flow.searches()
+    pretrain_backbones(flow, flow.config, only_generators=only_generators)
+    weights = train_all(flow, flow.config, only_generators=only_generators)
     file = next(iter(weights.values()))
-    if only_translators:
+    if only_generators:
         return file, []
     return file, evaluate_all(flow, weights, wanted)
 
 
-def train_all(flow: Workflow, config: Config, *, only_translators: bool = False) -> dict[int, AnyPath]:
-    """Train every trial on all of its training people, as many side by side as the cluster holds.
+def train_all(flow: Workflow, config: Config, *, only_generators: bool = False) -> dict[int, AnyPath]:
+    """Train every trial on all of its training identities, as many side by side as the cluster holds.
 
     Returns the file of the last stage, by trial.
     """
     chains = {
-        f"trial {n:02d}": flow.chain(config, n, only_translators=only_translators) for n in flow.trials
+        f"trial {n:02d}": flow.chain(config, n, only_generators=only_generators) for n in flow.trials
     }
     train_chains(flow, chains, "trials")
     return {chain.trial: chain.product for chain in chains.values()}
@@ -138,24 +138,24 @@ def evaluate_all(
 ) -> list[Row]:
     """Every trial's rows."""
     asked = flow.config.evaluation
-    exams = {f"trial {n:02d}": Exam(n, path, wanted[n], asked) for n, path in weights.items()}
-    return [row for rows in measure(flow, exams).values() for row in rows]
+    jobs = {f"trial {n:02d}": EvaluationJob(n, path, wanted[n], asked) for n, path in weights.items()}
+    return [row for rows in measure(flow, jobs).values() for row in rows]
 
 
-def measure(flow: Workflow, exams: Mapping[str, Exam]) -> dict[str, list[Row]]:
+def measure(flow: Workflow, jobs: Mapping[str, EvaluationJob]) -> dict[str, list[Row]]:
     """Rows by label; weights that were measured in the same way before are not measured again."""
-    keys = {label: f"{exam.weights.stem}-{_measured_by(exam)}" for label, exam in exams.items()}
+    keys = {label: f"{job.weights.stem}-{_measured_by(job)}" for label, job in jobs.items()}
     files = {
-        label: exam.weights.with_name(f"evaluation-{keys[label]}.json") for label, exam in exams.items()
+        label: job.weights.with_name(f"evaluation-{keys[label]}.json") for label, job in jobs.items()
     }
-    left = {label: exam for label, exam in exams.items() if not files[label].exists()}
+    left = {label: job for label, job in jobs.items() if not files[label].exists()}
     with flow.step("evaluate") as spells:
         for label, rows, worked in evaluate(
             left, flow.pixels, flow.config.resources, console=flow.console
         ):
             spells += worked
             name, key = f"{label} stage 3 evaluation", f"evaluation {keys[label]}"
-            run = flow.run.child(name, key, {"trial": exams[label].trial})
+            run = flow.run.child(name, key, {"trial": jobs[label].trial})
             for row in rows:
                 figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
                 run.log_metrics(figures, step=row.draw or 0)
@@ -166,10 +166,10 @@ def measure(flow: Workflow, exams: Mapping[str, Exam]) -> dict[str, list[Row]]:
     return {label: [Row(**row) for row in read_json(file)] for label, file in files.items()}
 
 
-def _measured_by(exam: Exam) -> str:
+def _measured_by(job: EvaluationJob) -> str:
     """Name of a way to measure: its settings, and which images are in the drawn galleries."""
-    galleries = [zlib.crc32(search.gallery.tobytes()) for search in exam.searches]
-    return Config(evaluation=exam.evaluation).digest("evaluation", galleries=galleries)
+    galleries = [zlib.crc32(search.gallery.tobytes()) for search in job.searches]
+    return Config(evaluation=job.evaluation).digest("evaluation", galleries=galleries)
 
 
 def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
         "summary": summarise(rows),
         "git_revision": git_revision(),
         "mlflow_run": flow.run.run_id,
-        "mlflow_uri": shown(flow.run.uri),
+        "mlflow_uri": redact(flow.run.uri),
         "timeline": flow.timeline,
         "overhead": flow.overhead,
     }

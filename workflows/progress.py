@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tsme.config import Resources
+from tsme.config import ResourcesConfig
 from workflows.cluster.session import lacking
 from workflows.spells import Spell
 
@@ -59,7 +59,7 @@ class Display:
     With `resources` it also tells when the cluster has become too small for a training run of them.
     """
 
-    def __init__(self, console: Console, resources: Resources | None = None) -> None:
+    def __init__(self, console: Console, resources: ResourcesConfig | None = None) -> None:
         self.console, self.resources = console, resources
         self.missing: str | None = None
         self.spells: list[Spell] = []  # of work

@@ -14,11 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from tsme.config import Config, Image
+from tsme.config import Config, ImageConfig
 from tsme.data.dataset import Dataset
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import UserError
 from tsme.evaluation.protocols import Search, searches
@@ -32,7 +32,7 @@ from workflows.cluster.shared_storage import require_shared
 from workflows.spells import Spell, worked
 from workflows.tracking import runs as tracking
 from workflows.tracking.runs import Run
-from workflows.tracking.server import shown
+from workflows.tracking.server import redact
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Workflow:
     data: AnyPath
     out: AnyPath
     trials: dict[int, Trial]
-    pixels: PixelStore
+    pixels: ImageCache
     run: Run
     console: Console
     samples: int
@@ -81,12 +81,12 @@ class Workflow:
         return round(1 - worked / seconds, 3) if seconds else 0.0
 
     def searches(self) -> dict[int, list[Search]]:
-        """What the protocol asks for, by trial; UserError where the test people do not allow it."""
+        """What the protocol asks for, by trial; UserError where the test identities do not allow it."""
         dataset, asked = self.pixels.dataset, self.config.evaluation
         return {number: searches(dataset, trial, asked) for number, trial in self.trials.items()}
 
-    def chain(self, config: Config, trial: int, *, only_translators: bool = False) -> Chain:
-        """Training of a trial on all of its training people."""
+    def chain(self, config: Config, trial: int, *, only_generators: bool = False) -> Chain:
+        """Training of a trial on all of its training identities."""
         return Chain(
             config=config,
             trial=trial,
@@ -94,7 +94,7 @@ class Workflow:
             validation=None,
             pixels=self.pixels,
             products=self.out / "stages",
-            only_translators=only_translators,
+            only_generators=only_generators,
         )
 
 
@@ -134,11 +134,11 @@ def workflow(
         uri = tracking.tracking_uri(here, known.get("mlflow_uri"))
         run = tracking.open_workflow(uri, config, name, data, pixels.fingerprint, known.get("mlflow_run"))
         try:
-            noted = {"mlflow_run": run.run_id, "mlflow_uri": shown(uri)}
+            noted = {"mlflow_run": run.run_id, "mlflow_uri": redact(uri)}
             write_json(out / "run.json", identity | noted)
             require_shared(_on_this_disk(out, uri))
             say = partial(console.print, soft_wrap=True)
-            say(f"data {pixels.fingerprint} in {data}\nMLflow run {run.run_id} in {shown(uri)}")
+            say(f"data {pixels.fingerprint} in {data}\nMLflow run {run.run_id} in {redact(uri)}")
             flow = Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
             flow.note("start", time.monotonic() - BEGAN, 0.0)
             yield flow
@@ -149,7 +149,9 @@ def workflow(
         run.close()
 
 
-def read_images(dataset: Dataset, trials: list[int] | None, size: Image, console: Console) -> PixelStore:
+def read_images(
+    dataset: Dataset, trials: list[int] | None, size: ImageConfig, console: Console
+) -> ImageCache:
     """Every list and image read before anything is spent on them; UserError with the first fault.
 
     Without `trials`, one that has begun but is not complete is a fault too.
@@ -165,7 +167,7 @@ def read_images(dataset: Dataset, trials: list[int] | None, size: Image, console
             return lambda done, total: bars.update(task, completed=done, total=total)
 
         name = fingerprint(dataset, bar("fingerprint"))
-        pixels = PixelStore(dataset, name, size.height, size.width)
+        pixels = ImageCache(dataset, name, size.height, size.width)
         pixels.prepare(bar("reading images"))
     return pixels
 

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.accuracy RUN`: does stage 2 learn as well in the ways that cost less?
 
-Stage 2 of each trial of a finished run is trained again in every way, with the run's translators, people
-and seed, and measured on the trial's test people: a figure to report, as an ablation's, not to choose by.
+Stage 2 of each trial of a finished run is trained again in every way, with the run's generators, people
+and seed, and measured on the trial's test identities: a figure to report, as an ablation's, not to choose by.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from tsme.config import Config, Evaluation, override
+from tsme.config import Config, EvaluationConfig, override
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.data.transforms import Augmentation, take
 from tsme.data.types import MODALITIES, Modality, Trial
 from tsme.errors import UserError
@@ -34,8 +34,8 @@ from tsme.evaluation.evaluator import score, translate_split
 from tsme.evaluation.features import extract_all
 from tsme.evaluation.protocols import searches
 from tsme.evaluation.spread import Spread
-from tsme.models.checkpoint import load_translators
-from tsme.models.dsgan import Translators
+from tsme.models.checkpoint import load_generators
+from tsme.models.dsgan import Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
@@ -57,7 +57,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """Means over all searches of a trial's test people, in [0, 1]; how long training took.
+    """Means over all searches of a trial's test identities, in [0, 1]; how long training took.
 
     In seconds: processor time, or of a GPU that of the clock.
     """
@@ -72,12 +72,12 @@ class Outcome:
 class Repeated(ReidTask):
     """Stage 2 with translations that come about in another way."""
 
-    def translate_by(self, way: str, translators: Translators) -> None:
+    def translate_by(self, way: str, generators: Generators) -> None:
         """What is to be known before the first step."""
-        self.way, self.translators = way, folded(translators)  # or each step would fold them
+        self.way, self.generators = way, folded(generators)  # or each step would fold them
         if way == "both-flips":
             mirrored = {m: self.images[m].flip(3) for m in MODALITIES}
-            made = translate_split(translators, mirrored, self.worker.device)
+            made = translate_split(generators, mirrored, self.worker.device)
             # Mirrored back, since the augmentation mirrors them with their images.
             self.of_mirrored = {m: made[m].flip(3) for m in MODALITIES}
 
@@ -90,7 +90,7 @@ class Repeated(ReidTask):
         if self.way not in ("new", "new-black"):
             return stored
         images = take(self.images[modality], rows)
-        new = translate(self.translators, augmentation.apply(images), modality, self.worker.device)
+        new = translate(self.generators, augmentation.apply(images), modality, self.worker.device)
         new = new.to(stored.device)
         return new * augmentation.apply(torch.ones_like(images)) if self.way == "new-black" else new
 
@@ -102,31 +102,31 @@ def repeat(run: Path, way: str, trial: int, device: str) -> Outcome:
     if way == "bfloat16":
         config = override(config, {"reid.precision": "bfloat16"})
     dataset = open_dataset(config.dataset, Path(results["data"]))
-    pixels = PixelStore(dataset, fingerprint(dataset), config.image.height, config.image.width)
+    pixels = ImageCache(dataset, fingerprint(dataset), config.image.height, config.image.width)
     if pixels.fingerprint != results["data_fingerprint"]:
         raise UserError(f"{dataset.root}: not the images that the run in {run} learnt from")
     people = dataset.read(trial)
     chain = Chain(config, trial, people.train, None, pixels, run / "stages")
     worker = Worker(device=torch.device(device))
-    translators, stored = load_translators(chain.translators_file, config, worker.device)
+    generators, stored = load_generators(chain.generators_file, config, worker.device)
     with chain.initialised("reid") as initialised:
         known = Pixels(pixels.split(people.train), stored)
         task = Repeated(initialised, people.train, known, worker)
     clock = time.process_time if worker.device.type == "cpu" else time.perf_counter
     began = clock()
-    task.translate_by(way, translators)
+    task.translate_by(way, generators)
     for _ in fit(task, worker, done=0):
         pass
     seconds = clock() - began
     return Outcome(way, trial, *_measure(task, pixels, people), seconds)
 
 
-def _measure(task: Repeated, pixels: PixelStore, people: Trial) -> tuple[float, float]:
+def _measure(task: Repeated, pixels: ImageCache, people: Trial) -> tuple[float, float]:
     """Rank-1 and mAP, means over what the protocol searches for."""
     images, device = pixels.split(people.test), task.worker.device
-    translations = translate_split(task.translators, images, device)
+    translations = translate_split(task.generators, images, device)
     described = extract_all(cast(TsmeNet, task.network), images, translations, device)
-    asked = searches(pixels.dataset, people, Evaluation())
+    asked = searches(pixels.dataset, people, EvaluationConfig())
     found = [score(described, people.test, search) for search in asked]
     return float(np.mean([m.rank(1) for m in found])), float(np.mean([m.mAP for m in found]))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks import ours
-from tests.benchmarks.measure import Benchmark, Goal, Work, agree
+from tests.benchmarks.measure import Benchmark, Goal, Work, broadcast
 from tests.benchmarks.reference.images import augment
 from tests.benchmarks.setting import Setting
 from tsme.data.transforms import Augmentation
@@ -40,7 +40,7 @@ def prepare(setting: Setting) -> Work:
         drawn = Augmentation.draw(PAIRS, padding, stream)
         columns = (drawn.top.tolist(), drawn.left.tolist(), drawn.mirror.tolist())
         plain = [augment(x, padding, list(zip(*columns, strict=True))) for x in pictures]
-        agree("pixels", torch.stack(ours.augment(sources, drawn)), torch.stack(plain), TOLERANCE)
+        broadcast("pixels", torch.stack(ours.augment(sources, drawn)), torch.stack(plain), TOLERANCE)
         return f"pixels of the same crops and flips within {TOLERANCE:g}"
 
     return Work(reference, mine, check)

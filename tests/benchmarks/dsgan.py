@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 
 from tests.benchmarks import ours
-from tests.benchmarks.measure import Benchmark, Goal, Work, agree
+from tests.benchmarks.measure import Benchmark, Goal, Work, broadcast
 from tests.benchmarks.reference.training import DsganTraining
 from tests.benchmarks.setting import Setting
 from tsme.config import Precision
-from tsme.data.images import grey
+from tsme.data.images import grayscale
 from tsme.data.transforms import Augmentation, to_range
 from tsme.seeding import generator
 from tsme.training.distributed import Worker
@@ -24,7 +24,7 @@ TOLERANCES: dict[Precision, tuple[float, float]] = {"float32": (1e-4, 1e-2), "bf
 
 def prepare(setting: Setting, *, precision: Precision) -> Work:
     """A step of 4 + 4 images; the reference is handed its tensors."""
-    visible, infrared = grey(setting.images(PAIRS, 0)), setting.images(PAIRS, 1)
+    visible, infrared = grayscale(setting.images(PAIRS, 0)), setting.images(PAIRS, 1)
     config = ours.computing_in(precision, setting.config())
     task = DsganTask(config, visible, infrared, Worker(device=setting.device))
     training = DsganTraining(setting.config(), setting.device)
@@ -35,7 +35,7 @@ def prepare(setting: Setting, *, precision: Precision) -> Work:
 
     def check() -> str:
         state = task.state()
-        training.translators.load_state_dict(state["translators"])
+        training.generators.load_state_dict(state["generators"])
         training.discriminators.load_state_dict(state["discriminators"])
         task.random, random = generator(0, "check"), generator(0, "check")
         for step, tolerance in zip(("first", "second"), TOLERANCES[precision], strict=True):
@@ -46,7 +46,7 @@ def prepare(setting: Setting, *, precision: Precision) -> Work:
             expected = training.step(*(side.contiguous() for side in sides))
             found = mine()
             for name, value in expected.items():
-                agree(f"{name} of the {step} step", found[name], value, tolerance)
+                broadcast(f"{name} of the {step} step", found[name], value, tolerance)
         first, second = TOLERANCES[precision]
         return f"losses within {first:g}, after an update {second:g}"
 

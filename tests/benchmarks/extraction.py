@@ -19,7 +19,7 @@ from tests.benchmarks.reference.training import describe, describe_stored
 from tests.benchmarks.setting import Setting, unsettle
 from tsme.config import Precision
 from tsme.data.types import Modality
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 from tsme.training.distributed import Worker
@@ -37,7 +37,7 @@ class Side:
     images: Tensor
     translations: Tensor
     network: TsmeNet
-    translators: Translators
+    generators: Generators
     plain_network: PlainReid
     plain_translators: PlainTranslators
 
@@ -46,9 +46,9 @@ def build(setting: Setting) -> Side:
     """The same weights in our networks and in the published ones."""
     torch.manual_seed(0)
     config, worker = setting.config(), Worker(device=setting.device)
-    network, translators = TsmeNet(config.reid, PEOPLE), Translators(config.dsgan)
+    network, generators = TsmeNet(config.reid, PEOPLE), Generators(config.dsgan)
     plain = PlainReid(config.reid, PEOPLE), PlainTranslators(config.dsgan)
-    for one, other in zip((network, translators), plain, strict=True):
+    for one, other in zip((network, generators), plain, strict=True):
         unsettle(one)
         one.requires_grad_(False)
         other.load_state_dict(one.state_dict())
@@ -56,8 +56,8 @@ def build(setting: Setting) -> Side:
         worker.wrap(one)
     on_gpu = setting.device.type == "cuda"
     images = setting.images(setting.of(512 if on_gpu else 16, 6), seed=0)
-    translations = translate(translators, images, MODALITY, setting.device)
-    return Side(images, translations, network, translators, *plain)
+    translations = translate(generators, images, MODALITY, setting.device)
+    return Side(images, translations, network, generators, *plain)
 
 
 def not_in_tf32(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
@@ -79,7 +79,7 @@ def prepare_online(setting: Setting) -> Work:
         return describe(side.plain_network, side.plain_translators, side.images, MODALITY)
 
     def mine() -> Tensor:
-        return ours.describe(side.network, side.translators, side.images, MODALITY, setting.device)
+        return ours.embed(side.network, side.generators, side.images, MODALITY, setting.device)
 
     def check() -> str:
         online = mine()

@@ -157,7 +157,7 @@ def peak_bytes(run: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
-def agree(what: str, ours: Any, reference: Any, tolerance: float) -> None:
+def broadcast(what: str, ours: Any, reference: Any, tolerance: float) -> None:
     """Raise Disagreement unless |ours - reference| <= tolerance * max(1, |reference|) everywhere."""
     ours, reference = np.asarray(ours, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     if ours.shape != reference.shape:

@@ -18,7 +18,7 @@ from tests.benchmarks.measure import Benchmark, Disagreement, Goal, Work
 from tests.benchmarks.setting import Setting
 from tsme.data.datasets.regdb import RegDB
 from tsme.data.datasets.regdb_lists import FOLDERS, SPLITS, list_files
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.data.types import MODALITIES, ImageList, Modality
 
 IMAGES = 10  # of a person in either modality, as RegDB has
@@ -65,7 +65,7 @@ def prepare(setting: Setting) -> Work:
 
     def mine() -> dict[Modality, NDArray[np.uint8]]:
         with patch.dict(os.environ, TSME_CACHE=str(Path(folder.name) / "cache")):
-            store = PixelStore(dataset, "benchmark", size.height, size.width)
+            store = ImageCache(dataset, "benchmark", size.height, size.width)
             return {m: images.numpy() for m, images in store.split(train).items()}
 
     def check() -> str:

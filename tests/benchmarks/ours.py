@@ -12,7 +12,7 @@ from tsme.config import Config, Precision, override
 from tsme.data.transforms import Augmentation, to_range
 from tsme.data.types import Modality
 from tsme.evaluation.features import extract
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 
@@ -36,13 +36,13 @@ def describe_stored(
 
 def describe(
     network: TsmeNet,
-    translators: Translators,
+    generators: Generators,
     images: Tensor,
     modality: Modality,
     device: torch.device,
 ) -> Tensor:
     """Descriptors (n, d) of uint8 images (n, 3, H, W), translated on the way."""
-    translations = translate(translators, images, modality, device)
+    translations = translate(generators, images, modality, device)
     return describe_stored(network, images, translations, modality, device)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.measure import Benchmark, Goal, Work, agree, peak_bytes
+from tests.benchmarks.measure import Benchmark, Goal, Work, broadcast, peak_bytes
 from tests.benchmarks.reference import search
 from tests.benchmarks.setting import Setting
 from tsme.evaluation import RankingMetrics, evaluate, evaluate_similarity, rerank
@@ -38,7 +38,7 @@ def figures(metrics: RankingMetrics) -> Numbers:
 
 def same_metrics(reference: Callable[[], Numbers], mine: Callable[[], RankingMetrics]) -> str:
     """Both sides' figures agree."""
-    agree("CMC, mAP and mINP", figures(mine()), reference(), METRICS_TOLERANCE)
+    broadcast("CMC, mAP and mINP", figures(mine()), reference(), METRICS_TOLERANCE)
     return f"CMC, mAP and mINP within {METRICS_TOLERANCE:g}"
 
 
@@ -89,7 +89,7 @@ def reranking(setting: Setting, *, numpy_product: bool = False) -> Sides:
 
     def check() -> str:
         expected = search.rerank(queries, gallery, sort="stable")
-        agree("final distances", -mine(), expected, DISTANCE_TOLERANCE)
+        broadcast("final distances", -mine(), expected, DISTANCE_TOLERANCE)
         return f"final distances within {DISTANCE_TOLERANCE:g}"
 
     reference = partial(search.rerank, queries, gallery, sort="quicksort", numpy_product=numpy_product)

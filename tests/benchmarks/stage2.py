@@ -1,4 +1,4 @@
-"""Steps of stage 2: stored translations against translators inside every step.
+"""Steps of stage 2: stored translations against generators inside every step.
 
 The reference is handed images that are augmented and on their device; our step does both itself.
 """
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks import ours
-from tests.benchmarks.measure import Benchmark, Goal, Work, agree
+from tests.benchmarks.measure import Benchmark, Goal, Work, broadcast
 from tests.benchmarks.reference.training import ReidTraining
 from tests.benchmarks.setting import Setting, people_split
 from tsme.config import Precision
-from tsme.data.images import grey
+from tsme.data.images import grayscale
 from tsme.data.transforms import Augmentation, to_range
 from tsme.data.types import MODALITIES
 from tsme.seeding import generator
@@ -72,7 +72,9 @@ def our_step(task: ReidTask, images: int) -> dict[str, float]:
 def reference_step(setting: Setting, training: ReidTraining, images: int) -> Callable[[], object]:
     """The published step on the images of the batch."""
     visible, infrared = pixels(setting, images).images.values()
-    real, shades, thermal = (to_range(x).to(setting.device) for x in (visible, grey(visible), infrared))
+    real, shades, thermal = (
+        to_range(x).to(setting.device) for x in (visible, grayscale(visible), infrared)
+    )
     return partial(training.step, real, shades, thermal, labels(setting, images))
 
 
@@ -109,7 +111,7 @@ def compare(setting: Setting, task: ReidTask, training: ReidTraining, precision:
         expected = training.learn(sides[0], sides[1], labels(setting, TIMED))
         found = our_step(task, TIMED)
         for name in expected if step == "first" else ("total",):
-            agree(f"{name} of the {step} step", found[name], expected[name], tolerance)
+            broadcast(f"{name} of the {step} step", found[name], expected[name], tolerance)
     first, second = TOLERANCES[precision]
     return f"losses with the same translations within {first:g}, after an update {second:g}"
 

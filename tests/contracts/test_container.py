@@ -48,7 +48,7 @@ def stages() -> dict[str, str]:
     """Instructions of each stage, by name."""
     parts = re.split(r"^FROM (\S+) AS (\S+)$", DOCKERFILE.replace("\\\n", " "), flags=re.MULTILINE)
     triples = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-    return {name: f"FROM {origin}{body}" for origin, name, body in triples}
+    return {name: f"FROM {base}{body}" for base, name, body in triples}
 
 
 def test_stages_start_from_the_pinned_base_or_from_each_other():

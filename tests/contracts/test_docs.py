@@ -14,11 +14,11 @@ from tsme.presets import regdb
 
 METHOD = Path(__file__).parents[2] / "docs" / "method.md"
 SHOWN = {
-    "trunk.bn1": "stem",
-    "trunk.layer1": "layer1",
-    "trunk.layer2": "layer2",
-    "trunk.layer3": "layer3, gate",
-    "trunk.layer4": "layer4, gate",
+    "backbone.bn1": "stem",
+    "backbone.layer1": "layer1",
+    "backbone.layer2": "layer2",
+    "backbone.layer3": "layer3, gate",
+    "backbone.layer4": "layer4, gate",
     "encoder.bn1": "encoder: stem",
     "encoder.layer1": "encoder: layer1",
     "encoder.layer2": "encoder: layer2",

@@ -11,9 +11,9 @@ from workflows.cli.options import configured
 
 def test_files_of_weights_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    Path("trunk.safetensors").touch()
-    settings = ["reid.backbone.weights=trunk.safetensors", "dsgan.backbone.weights=none"]
+    Path("backbone.safetensors").touch()
+    settings = ["reid.backbone.weights=backbone.safetensors", "dsgan.backbone.weights=none"]
     config = configured("regdb", settings)
-    assert config.reid.backbone.weights == str(tmp_path / "trunk.safetensors")
+    assert config.reid.backbone.weights == str(tmp_path / "backbone.safetensors")
     assert config.dsgan.backbone.weights == "none"
     assert configured("regdb", []).reid.backbone.weights == "imagenet"

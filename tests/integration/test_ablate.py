@@ -36,7 +36,7 @@ def finished(ray_here, tiny_config, tmp_path_factory):
     """Folder, configuration, results and prints of a finished ablation on data with a truth."""
     folder = tmp_path_factory.mktemp("ablate")
     data, before = folder / "regdb", Path.cwd()
-    generate_regdb(data, identities=12, images=4, trials=1, seed=5, truth=True)
+    generate_regdb(data, identities=12, images=4, trials=1, seed=5, ground_truth=True)
     os.chdir(folder)
     config = override(tiny_config, {"reid.identities": 2})
     yield folder, config, *ablate(config, data, folder / "out")
@@ -76,8 +76,8 @@ def test_gains_are_over_the_variant_before(finished):
 
 
 def test_translators_of_test_people_are_measured_beside_trivial_ones(finished):
-    scores = finished[2]["translators"]
-    assert {"DSGAN", "DSGAN without skips", "grey copy", "histogram matching"} <= set(scores)
+    scores = finished[2]["generators"]
+    assert {"DSGAN", "DSGAN without skips", "grayscale copy", "histogram matching"} <= set(scores)
     measured = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
     assert all(set(one) == measured for seeds in scores.values() for one in seeds)
     (measuring,) = [step for step in finished[2]["timeline"] if step["step"] == "measure translations"]
@@ -103,7 +103,7 @@ def test_mlflow_holds_a_run_for_every_training_and_the_picture(finished):
     }
     assert Image.open(folder / "out" / "ablation.png").width > 600
     (sample,) = [run for run in found if run.info.run_name == "sweep sample-01"]
-    assert "ssim_infrared" in sample.data.metrics, "people held out, whose truth is known"
+    assert "ssim_infrared" in sample.data.metrics, "held-out identities, whose truth is known"
 
 
 def test_going_on_trains_and_measures_nothing_again(finished):
@@ -112,6 +112,6 @@ def test_going_on_trains_and_measures_nothing_again(finished):
     files = {f: f.stat().st_mtime_ns for f in (folder / "out" / "stages").iterdir()}
     again, said = ablate(config, folder / "regdb", folder / "out", resume=True)
     assert {f: f.stat().st_mtime_ns for f in (folder / "out" / "stages").iterdir()} == files
-    for part in ("samples", "summary", "translators", "sweep"):
+    for part in ("samples", "summary", "generators", "sweep"):
         assert again[part] == results[part]
     assert f"train: 0 of {SEEDS * len(names(results))} variants" in said

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.cluster import checkpoint_interval as pace
-from workflows.cluster.checkpoint_interval import Pace
+from workflows.cluster import checkpoint_interval as interval
+from workflows.cluster.checkpoint_interval import CheckpointInterval
 
 MIB = 2**20
 
@@ -15,8 +15,8 @@ def written(
 ) -> list[int]:
     """After which of 60 epochs a checkpoint of `size` MiB is written; all times in seconds."""
     now = 100.0
-    monkeypatch.setattr(pace.time, "monotonic", lambda: now)
-    ours, epochs = Pace(), []
+    monkeypatch.setattr(interval.time, "monotonic", lambda: now)
+    ours, epochs = CheckpointInterval(), []
     for number in range(1, 61):
         now += epoch
         if ours.due:
@@ -40,5 +40,5 @@ def test_dear_ones_take_a_tenth_of_the_time(monkeypatch, epoch: float, writing: 
     epochs = written(monkeypatch, 850, epoch, writing, waiting)
     assert epochs[0] == 1
     trained = epoch * (epochs[-1] - epochs[0])
-    cost = (writing + max(0.0, waiting - pace.LOOK)) * (len(epochs) - 1)
+    cost = (writing + max(0.0, waiting - interval.LOOK)) * (len(epochs) - 1)
     assert 0 < cost <= 0.1 * (trained + cost) < cost * 1.5

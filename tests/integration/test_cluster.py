@@ -15,7 +15,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from tsme.config import Resources, override
+from tsme.config import ResourcesConfig, override
 from tsme.errors import UserError
 from workflows.cluster import network as peers
 from workflows.cluster import session as cluster
@@ -49,7 +49,7 @@ def on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 29.0)
 
 
-def fit(config, **resources: float) -> tuple[Resources, str]:
+def fit(config, **resources: float) -> tuple[ResourcesConfig, str]:
     """The resources that were found, and what was said meanwhile."""
     said = StringIO()
     asked = override(config, {f"resources.{name}": value for name, value in resources.items()})
@@ -60,10 +60,10 @@ def test_a_worker_must_fit_one_node(nodes, tiny_config):
     nodes([SMALL] * 3)
     with pytest.raises(UserError, match=r"1 workers of 2 CPU, each on one node, .* has room for 0"):
         fit(tiny_config, cpus=2)
-    assert fit(tiny_config, workers=3) == (Resources(workers=3, gpus=0), "")
+    assert fit(tiny_config, workers=3) == (ResourcesConfig(workers=3, gpus=0), "")
     nodes([SMALL, {"CPU": 3.0}, {"CPU": 3.0}])
-    assert cluster.at_once(Resources(cpus=2)) == 2
-    assert cluster.at_once(Resources(cpus=3, workers=2)) == 1
+    assert cluster.at_once(ResourcesConfig(cpus=2)) == 2
+    assert cluster.at_once(ResourcesConfig(cpus=3, workers=2)) == 1
     assert cluster.cpus_of_a_worker(8) == 3
 
 
@@ -124,13 +124,13 @@ def test_gpus_are_taken_where_there_are_any(nodes, tiny_config):
         fit(tiny_config, workers=2)
     # 1 / 0.1 and its like are counted whole.
     for parts in (2, 3, 4):
-        assert cluster.at_once(Resources(gpus=1 / parts)) == parts
+        assert cluster.at_once(ResourcesConfig(gpus=1 / parts)) == parts
 
 
 def beside(trials: int, **resources: float) -> tuple[int, str]:
     """How many trials go side by side, and what was said meanwhile."""
     said = StringIO()
-    count = cluster.side_by_side(Resources(**resources), trials, Console(file=said, width=200))
+    count = cluster.side_by_side(ResourcesConfig(**resources), trials, Console(file=said, width=200))
     return count, said.getvalue()
 
 
@@ -154,7 +154,7 @@ def test_nodes_for_trials_side_by_side_are_waited_for(nodes, on_a_cluster, monke
 def test_a_cluster_may_grow(nodes, on_a_cluster, tiny_config):
     nodes([], [], [SMALL], [SMALL, BIG], [BIG, BIG])
     found, said = fit(tiny_config, workers=2, gpus=1)
-    assert found == Resources(workers=2, gpus=1)
+    assert found == ResourcesConfig(workers=2, gpus=1)
     first, second, last = said.splitlines()  # a line for what has changed, not for every look
     assert first.startswith("waiting for nodes, up to 0 min: a training run takes 2 GPU (2 workers of 1)")
     assert first.endswith("the cluster has 0")

@@ -76,7 +76,7 @@ def test_killed_drivers_lose_nothing_that_was_done(folder: Path, tiny_data: Path
     kill_when(lambda: len(epochs(folder, "trial 01 stage 2 reid")) >= 1, arguments, folder)
     sweep_file = folder / "out" / "sweep.json"
     swept = sweep_file.stat().st_mtime_ns
-    done = {p: p.stat().st_mtime_ns for p in (folder / "out" / "stages").glob("translators-*")}
+    done = {p: p.stat().st_mtime_ns for p in (folder / "out" / "stages").glob("generators-*")}
     assert len(done) >= 2
 
     finished = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)

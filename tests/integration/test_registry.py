@@ -48,7 +48,7 @@ def test_the_better_validation_score_is_champion(parent, in_folder):
     version, decision = enter(parent(), in_folder, "c", Candidate(0.5, "people", "data"))
     assert (version, champion(run)) == (3, 1), "an equal score does not replace a champion"
     version, decision = enter(parent(), in_folder, "d", Candidate(0.6, "others", "data"))
-    assert (version, champion(run)) == (4, 4) and "other held-out people" in decision
+    assert (version, champion(run)) == (4, 4) and "other held-out identities" in decision
 
 
 def test_other_data_do_not_compare_and_a_resumed_run_contests_nothing(parent, in_folder):

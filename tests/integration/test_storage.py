@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from tests.support.object_store import SECRET, Cable, contents, environment, serving
-from tsme.config import Evaluation
+from tsme.config import EvaluationConfig
 from tsme.data.datasets import remote as fetched
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.storage import object_store as remote
 from tsme.storage.atomic import read_json, write_json
@@ -112,7 +112,7 @@ def test_weights_are_evaluated_where_they_lie(finished, bucket, data):
     (key,) = [name for name in contents(bucket, "run/stages/trial") if name.endswith(".safetensors")]
     for weights in ("s3://bucket/run/stages", f"s3://bucket/{key}"):
         tested = evaluate_weights(
-            "regdb", any_path(data), weights, None, Evaluation(), cross_trial=False, console=QUIET
+            "regdb", any_path(data), weights, None, EvaluationConfig(), cross_trial=False, console=QUIET
         )
         assert tested["trials"] == results["trials"]
 
@@ -131,13 +131,13 @@ def test_credentials_stay_where_they_are(finished, bucket):
 
 def test_another_machine_fetches_the_data_once(bucket, data, tiny_data, tmp_path, monkeypatch):
     first = open_dataset("regdb", any_path(data))
-    store = PixelStore(first, fingerprint(first), 32, 16)
+    store = ImageCache(first, fingerprint(first), 32, 16)
     assert store.fingerprint == fingerprint(open_dataset("regdb", tiny_data))
-    local = PixelStore(open_dataset("regdb", tiny_data), store.fingerprint, 32, 16)
+    local = ImageCache(open_dataset("regdb", tiny_data), store.fingerprint, 32, 16)
     sent = pickle.dumps(store)
     monkeypatch.setenv("TSME_CACHE", str(tmp_path / "elsewhere"))
     fetched._copy.cache_clear()
-    there: PixelStore = pickle.loads(sent)
+    there: ImageCache = pickle.loads(sent)
     images = first.read(1).train.visible
     expected = local.load(images)
     assert there.dataset.root.parent == tmp_path / "elsewhere"

@@ -35,7 +35,7 @@ from workflows.cli.main import main
 from workflows.tracking import registry
 from workflows.tracking import runs as tracking
 from workflows.tracking.registry import Candidate
-from workflows.tracking.server import shown
+from workflows.tracking.server import redact
 
 OUTAGE = 60.0
 TASKS, BATCHES = 16, 50
@@ -76,10 +76,10 @@ def test_passwords_are_taken_from_addresses(monkeypatch: pytest.MonkeyPatch, tmp
     # A database's stays there, but is not shown; the run to continue is found by what was shown.
     database = "postgresql://user:pass@host/records?sslpassword=pass"
     monkeypatch.setenv(names[0], database)
-    assert shown(database) == "postgresql://host/records"
+    assert redact(database) == "postgresql://host/records"
     assert tracking.tracking_uri(tmp_path, "postgresql://host/records") == database
     assert tracking.tracking_uri(tmp_path, "sqlite:////other.db") == "sqlite:////other.db"
-    assert shown("sqlite:////other.db") == "sqlite:////other.db"
+    assert redact("sqlite:////other.db") == "sqlite:////other.db"
 
 
 def test_a_file_named_from_here_is_the_same_one_for_workers(

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tsme.config import override
 from tsme.data.datasets.regdb import RegDB
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.models.checkpoint import load_model
 from tsme.training.stages import Chain
@@ -38,7 +38,7 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
     def make(name: str, settings: dict) -> TrainJob:
         config = override(tiny_config, {"resources.gpus": 0} | settings)
         trial = RegDB(tiny_data).read(1)
-        pixels = PixelStore(RegDB(tiny_data), "data", config.image.height, config.image.width)
+        pixels = ImageCache(RegDB(tiny_data), "data", config.image.height, config.image.width)
         chain = Chain(config, 1, trial.train, None, pixels, in_folder / name)
         uri = tracking.tracking_uri(in_folder)
         parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
@@ -59,7 +59,7 @@ def weights(job: TrainJob) -> dict:
     model = load_model(job.chain.model_file, torch.device("cpu"))
     return {
         f"{n}.{k}": v
-        for n in ("network", "translators")
+        for n in ("network", "generators")
         for k, v in getattr(model, n).state_dict().items()
     }
 

@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tsme.config import Evaluation
+from tsme.config import EvaluationConfig
 from tsme.errors import UserError
 from workflows.evaluate_weights import test_weights as evaluate_weights
 from workflows.pipeline import run_workflow
@@ -46,7 +46,7 @@ def finished(ray_here, tiny_config, tiny_data, tmp_path_factory):
 
 def evaluated(data: Path, weights: str, trial: int | None, *, cross_trial: bool) -> dict:
     options = {"cross_trial": cross_trial, "console": Console(quiet=True)}
-    return evaluate_weights("regdb", data, weights, trial, Evaluation(), **options)
+    return evaluate_weights("regdb", data, weights, trial, EvaluationConfig(), **options)
 
 
 def client(folder: Path) -> MlflowClient:

@@ -112,10 +112,10 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if there and any(isinstance(x, torch.Generator) for x in leaves):
         raise RuntimeError(f"{func}: a generator of the CPU cannot draw elsewhere")
 
-    def bare(x: Any) -> Any:
+    def unwrap_model(x: Any) -> Any:
         return x.held if isinstance(x, Away) else CPU if isinstance(x, torch.device) else x
 
-    result = func(*tree_map(bare, args), **tree_map(bare, kwargs))
+    result = func(*tree_map(unwrap_model, args), **tree_map(unwrap_model, kwargs))
 
     def placed(x: Any) -> Any:
         if not isinstance(x, Tensor):

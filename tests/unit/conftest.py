@@ -13,19 +13,19 @@ from PIL import Image as PillowImage
 from torch import Tensor, nn
 
 from tsme.config import (
-    Backbone,
+    BackboneConfig,
     Config,
-    Dsgan,
-    DsganOptimizer,
-    Image,
-    Reid,
-    ReidOptimizer,
-    Validation,
+    DsganConfig,
+    DsganOptimizerConfig,
+    ImageConfig,
+    ReidConfig,
+    ReidOptimizerConfig,
+    ValidationConfig,
 )
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.data.types import MODALITIES, ImageList, Modality, Split, Trial
-from tsme.models.checkpoint import Origin, TrialModel
-from tsme.models.dsgan import Translators
+from tsme.models.checkpoint import Provenance, TrialModel
+from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 
 HEIGHT, WIDTH = 32, 16
@@ -42,19 +42,19 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tiny() -> Config:
     """Every option that draws random numbers is on, so that repeating a run has something to repeat."""
-    small = Backbone(architecture="resnet10", width=8, weights="none")
+    small = BackboneConfig(architecture="resnet10", width=8, weights="none")
     return Config(
         seed=3,
-        image=Image(height=HEIGHT, width=WIDTH, padding=2),
-        dsgan=Dsgan(
+        image=ImageConfig(height=HEIGHT, width=WIDTH, padding=2),
+        dsgan=DsganConfig(
             backbone=small,
             discriminator_width=4,
             epochs=3,
             batch=4,
-            replay=5,
-            optimizer=DsganOptimizer(lr=1e-3),
+            image_pool=5,
+            optimizer=DsganOptimizerConfig(lr=1e-3),
         ),
-        reid=Reid(
+        reid=ReidConfig(
             backbone=small,
             embedding=8,
             dropout=0.3,
@@ -62,9 +62,9 @@ def tiny() -> Config:
             identities=2,
             images=2,
             channel_exchange=0.5,
-            optimizer=ReidOptimizer(lr=0.02, milestones=(2,)),
+            optimizer=ReidOptimizerConfig(lr=0.02, milestones=(2,)),
         ),
-        validation=Validation(fraction=0.3),
+        validation=ValidationConfig(fraction=0.3),
     )
 
 
@@ -112,11 +112,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 
 
 @pytest.fixture
-def make_pixels(pictures: Pictures) -> Callable[..., PixelStore]:
+def make_pixels(pictures: Pictures) -> Callable[..., ImageCache]:
     """make_pixels(fingerprint, height, width): the store of all that make_split has written by then."""
 
-    def make(fingerprint: str = "data1", height: int = HEIGHT, width: int = WIDTH) -> PixelStore:
-        return PixelStore(pictures, fingerprint, height, width)
+    def make(fingerprint: str = "data1", height: int = HEIGHT, width: int = WIDTH) -> ImageCache:
+        return ImageCache(pictures, fingerprint, height, width)
 
     return make
 
@@ -173,13 +173,13 @@ def make_model(tiny: Config, unsettle: Callable[[nn.Module], None]) -> Callable[
 
     def make(trial: int = 1, people: tuple[int, ...] = (2, 5, 9), seed: int = 0) -> TrialModel:
         torch.manual_seed(seed)
-        network, translators = TsmeNet(tiny.reid, len(people)), Translators(tiny.dsgan)
-        for module in (network, translators):
+        network, generators = TsmeNet(tiny.reid, len(people)), Generators(tiny.dsgan)
+        for module in (network, generators):
             unsettle(module)
             module.eval().requires_grad_(False)
-        origin = Origin(
+        provenance = Provenance(
             config=tiny, trial=trial, train_identities=people, fingerprint="f00d", key=f"key{trial}"
         )
-        return TrialModel(origin, network, translators)
+        return TrialModel(provenance, network, generators)
 
     return make

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks import accuracy
-from tsme.config import Config, Evaluation, override
+from tsme.config import Config, EvaluationConfig, override
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.data.transforms import Augmentation
 from tsme.data.types import MODALITIES, ImageList, Split
-from tsme.evaluation.evaluator import describe_trial, score, translate_split
+from tsme.evaluation.evaluator import embed_trial, score, translate_split
 from tsme.evaluation.protocols import searches
 from tsme.models.checkpoint import load_model
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels
@@ -31,11 +31,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def chain(tiny: Config, tmp_path: Path) -> Chain:
-    """A trial of drawn people, trained to the end, in the folder of a finished run."""
+    """A trial of synthetic identities, trained to the end, in the folder of a finished run."""
     generate_regdb(tmp_path / "data", identities=8, images=2, seed=1)
     config = override(tiny, {"dsgan.epochs": 1, "reid.epochs": 2})
     dataset = open_dataset(config.dataset, tmp_path / "data")
-    pixels = PixelStore(dataset, fingerprint(dataset), config.image.height, config.image.width)
+    pixels = ImageCache(dataset, fingerprint(dataset), config.image.height, config.image.width)
     chain = Chain(config, 1, dataset.read(1).train, None, pixels, tmp_path / "run" / "stages")
     list(run_chain(chain, Worker()))
     results = {
@@ -57,8 +57,8 @@ def test_stored_translations_give_what_the_run_has(chain: Chain, tmp_path: Path,
     assert all(way in printed for way in accuracy.WAYS)
     people = chain.pixels.dataset.read(1)
     model = load_model(chain.model_file, CPU)
-    described = describe_trial(model, chain.pixels.split(people.test), CPU, flips=[False])[False]
-    asked = searches(chain.pixels.dataset, people, Evaluation())
+    described = embed_trial(model, chain.pixels.split(people.test), CPU, flips=[False])[False]
+    asked = searches(chain.pixels.dataset, people, EvaluationConfig())
     assert len(asked) == 2
     found = [score(described, people.test, search) for search in asked]
     assert outcomes["stored"]["mAP"] == np.mean([metrics.mAP for metrics in found])
@@ -81,13 +81,13 @@ def translated(tiny: Config, noise, tmp_path: Path):
     torch.manual_seed(1)
     names, ids = tuple(map(str, range(12))), np.repeat(np.arange(4), 3)
     people = Split(*(ImageList(tmp_path, m, names, ids, np.ones_like(ids)) for m in MODALITIES))
-    translators = Translators(tiny.dsgan).eval()
+    generators = Generators(tiny.dsgan).eval()
     images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
-    stored = translate_split(translators, images, CPU)
+    stored = translate_split(generators, images, CPU)
 
     def make(way: str, augmentation: Augmentation) -> Tensor:
         task = accuracy.Repeated(tiny, people, Pixels(images, stored), Worker())
-        task.translate_by(way, translators)
+        task.translate_by(way, generators)
         return task._translated("visible", np.arange(12), augmentation)
 
     return make

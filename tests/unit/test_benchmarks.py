@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.benchmarks import cli, measure
-from tests.benchmarks.measure import Benchmark, Disagreement, Goal, Work, agree
+from tests.benchmarks.measure import Benchmark, Disagreement, Goal, Work, broadcast
 from tests.benchmarks.setting import Setting
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_a_failed_check_ends_the_command(monkeypatch: pytest.MonkeyPatch, capsys
 @pytest.mark.parametrize("found", [np.array([1.0, np.nan]), np.array([1.0])])
 def test_nan_and_other_shapes_disagree(found: np.ndarray):
     with pytest.raises(Disagreement):
-        agree("values", found, np.array([1.0, 2.0]), 1e-3)
+        broadcast("values", found, np.array([1.0, 2.0]), 1e-3)
 
 
 def test_bytes_are_a_share_and_seconds_a_speed_up(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tsme.config import Backbone, Config, Image, Resources, override, parse_settings
+from tsme.config import BackboneConfig, Config, ImageConfig, ResourcesConfig, override, parse_settings
 from tsme.errors import UserError
 from tsme.models.dsgan import Generator
 from tsme.presets import PRESETS, preset
@@ -94,7 +94,7 @@ def test_a_section_cannot_be_set(key):
         ("reid.channel_exchange", 1.5),
         ("reid.dropout", 1.0),
         ("dsgan.optimizer.beta1", 1.0),
-        ("dsgan.replay", -1),
+        ("dsgan.image_pool", -1),
         ("image.height", 100),
         ("image.width", 8),
         ("validation.fraction", 0.0),
@@ -121,8 +121,8 @@ def test_bad_value_is_named_with_its_key(key, value):
 @pytest.mark.parametrize(("architecture", "width"), [("resnet10", 64), ("resnet50", 32), ("resnet18", 8)])
 def test_imagenet_weights_exist_for_published_networks_only(architecture, width):
     with pytest.raises(ValidationError, match=f"{architecture} of width {width}"):
-        Backbone(architecture=architecture, width=width, weights="imagenet")
-    assert Backbone(architecture=architecture, width=width, weights="none").width == width
+        BackboneConfig(architecture=architecture, width=width, weights="imagenet")
+    assert BackboneConfig(architecture=architecture, width=width, weights="none").width == width
 
 
 @pytest.mark.parametrize("key", ["reid.backbone.width", "dsgan.backbone.width"])
@@ -134,7 +134,7 @@ def test_a_check_of_a_section_names_the_key_that_was_set(key):
 @pytest.mark.parametrize("architecture", ["resnet10", "resnet50"])
 @pytest.mark.parametrize("width", [1, 2, 4, 6, 8, 12])
 def test_a_width_is_refused_or_works_in_the_translators(architecture, width):
-    """A generator's narrowest bottleneck has an eighth (resnet50: half) of the trunk's width."""
+    """A generator's narrowest bottleneck has an eighth (resnet50: half) of the backbone's width."""
     values = {
         "dsgan.backbone.architecture": architecture,
         "dsgan.backbone.width": width,
@@ -184,7 +184,7 @@ def test_the_configuration_cannot_be_changed_in_place():
 
 def test_an_unknown_key_is_no_constructor_argument():
     with pytest.raises(ValidationError, match="heigth"):
-        Image(heigth=64)  # type: ignore[call-arg]
+        ImageConfig(heigth=64)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -203,13 +203,13 @@ def test_regdb_is_the_published_recipe():
     config = preset("regdb")
     assert (config.image.height, config.image.width) == (288, 144)
     assert (config.reid.identities, config.reid.images, config.reid.embedding) == (4, 6, 512)
-    assert config.reid.backbone == Backbone(architecture="resnet50", width=64, weights="imagenet")
+    assert config.reid.backbone == BackboneConfig(architecture="resnet50", width=64, weights="imagenet")
     assert (config.reid.loss.hetero_centre, config.reid.loss.margin) == (0.5, 0.0)
     assert (config.reid.loss.fused, config.reid.loss.real, config.reid.loss.translated) == (1, 1, 1)
     sgd, adam = config.reid.optimizer, config.dsgan.optimizer
     assert (sgd.lr, sgd.backbone_factor, sgd.momentum, sgd.weight_decay) == (0.01, 0.1, 0.9, 5e-4)
     assert (sgd.milestones, sgd.decay, config.reid.channel_exchange) == ((20, 40, 60), 0.1, 0)
-    assert (adam.lr, adam.beta1, adam.beta2, config.dsgan.replay) == (2e-4, 0.5, 0.999, 50)
+    assert (adam.lr, adam.beta1, adam.beta2, config.dsgan.image_pool) == (2e-4, 0.5, 0.999, 50)
     assert (config.dsgan.loss.cycle, config.dsgan.loss.identity) == (10, 5)
 
 
@@ -233,7 +233,7 @@ def test_digest_ignores_other_sections_and_resources():
     start = Config()
     for key in ("reid.epochs", "sweep.grace_epochs", "resources.cpus", "resources.workers"):
         assert override(start, {key: 33}).digest("seed", "dsgan") == start.digest("seed", "dsgan")
-    busy = Config(resources=Resources(workers=2, gpus=1))
+    busy = Config(resources=ResourcesConfig(workers=2, gpus=1))
     assert busy.digest(*SECTIONS) == start.digest(*SECTIONS)
 
 

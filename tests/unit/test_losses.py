@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tsme.config import DsganLoss, ReidLoss
+from tsme.config import DsganLossConfig, ReidLossConfig
 from tsme.losses import discriminator_loss, generator_losses, hetero_centre, reid_losses
 from tsme.models.dsgan import Scores, Translations
 from tsme.models.reid import HeadOutputs, NetworkOutputs
@@ -134,14 +134,14 @@ def naive_cross_entropy(logits: Tensor, labels: list[int]) -> float:
     return -sum(logs) / len(logs)
 
 
-def reid(weights: ReidLoss) -> dict[str, Tensor]:
+def reid(weights: ReidLossConfig) -> dict[str, Tensor]:
     return reid_losses(network_outputs(), torch.tensor(V_LABELS), torch.tensor(I_LABELS), weights)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_terms_of_a_kind_are_summed_over_its_heads(kind, margin):
-    terms, heads = reid(ReidLoss(margin=margin)), getattr(network_outputs(), kind)
+    terms, heads = reid(ReidLossConfig(margin=margin)), getattr(network_outputs(), kind)
     identity = sum(naive_cross_entropy(logits, V_LABELS + I_LABELS) for logits in heads.logits)
     centre = sum(naive_hetero_centre(e[:6], e[6:], V_LABELS, I_LABELS, margin) for e in heads.embeddings)
     assert float(terms[f"{kind}_identity"].detach()) == pytest.approx(identity, rel=1e-10)
@@ -149,7 +149,7 @@ def test_terms_of_a_kind_are_summed_over_its_heads(kind, margin):
 
 
 def test_reid_total_is_the_weighted_sum():
-    weights = ReidLoss(hetero_centre=0.7, margin=0.1, fused=1.3, real=0.2, translated=2.5)
+    weights = ReidLossConfig(hetero_centre=0.7, margin=0.1, fused=1.3, real=0.2, translated=2.5)
     t = {name: float(term.detach()) for name, term in reid(weights).items()}
     expected = (
         1.3 * (t["fused_identity"] + 0.7 * t["fused_centre"])
@@ -162,7 +162,7 @@ def test_reid_total_is_the_weighted_sum():
 
 @pytest.mark.parametrize("weight", ["hetero_centre", "margin", "fused", "real", "translated"])
 def test_every_reid_weight_changes_the_total(weight):
-    low, high = (reid(ReidLoss(**{weight: value}))["total"] for value in (0.25, 0.5))
+    low, high = (reid(ReidLossConfig(**{weight: value}))["total"] for value in (0.25, 0.5))
     assert abs(float(low.detach()) - float(high.detach())) > 1e-3
 
 
@@ -170,7 +170,7 @@ def test_every_reid_weight_changes_the_total(weight):
 def test_a_kind_of_weight_zero_is_not_learnt_from(kind):
     outputs = network_outputs()
     labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
-    reid_losses(outputs, *labels, ReidLoss(**{kind: 0.0}))["total"].backward()
+    reid_losses(outputs, *labels, ReidLossConfig(**{kind: 0.0}))["total"].backward()
     for name, heads in outputs._asdict().items():
         for tensor in (*heads.embeddings, *heads.logits):
             assert bool(tensor.grad.any()) == (name != kind)
@@ -182,7 +182,7 @@ def test_losses_of_bfloat16_outputs_are_taken_in_float32():
     wide = NetworkOutputs(
         *(HeadOutputs(*(tuple(x.detach().float() for x in part) for part in kind)) for kind in outputs)
     )
-    narrow, expected = (reid_losses(o, *labels, ReidLoss()) for o in (outputs, wide))
+    narrow, expected = (reid_losses(o, *labels, ReidLossConfig()) for o in (outputs, wide))
     assert {term.dtype for term in narrow.values()} == {torch.float32}
     for name, term in narrow.items():
         assert torch.equal(term.detach(), expected[name])
@@ -201,7 +201,7 @@ def mean_of(function, *tensors: Tensor) -> float:
 def test_generator_losses_follow_their_formulas(cycle, identity):
     six = Translations(*(images(seed) for seed in range(6)))
     visible, infrared, v_scores, i_scores = images(10), images(11), images(12, (2, 1, 3, 2)), images(13)
-    weights = DsganLoss(cycle=cycle, identity=identity)
+    weights = DsganLossConfig(cycle=cycle, identity=identity)
     got = generator_losses(six, visible, infrared, v_scores, i_scores, weights)
 
     def absolute(a: float, b: float) -> float:

@@ -14,7 +14,7 @@ from tsme.errors import UserError
 from tsme.evaluation.features import extract
 from tsme.models.checkpoint import load_model, save_model
 from tsme.models.translate import translate
-from tsme.serving import Describer, _load_pyfunc, model_files
+from tsme.serving import Embedder, _load_pyfunc, model_files
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def batch(count: int, height: int = 32, width: int = 16) -> np.ndarray:
 
 def expected(folder: Path, trial: int, images: Tensor, modality: str) -> np.ndarray:
     model = load_model(folder / f"trial{trial:02d}-abc.safetensors", CPU)
-    translations = translate(model.translators, images, modality, CPU)
+    translations = translate(model.generators, images, modality, CPU)
     return extract(model.network, images, translations, modality, CPU).numpy()
 
 
@@ -41,7 +41,7 @@ def expected(folder: Path, trial: int, images: Tensor, modality: str) -> np.ndar
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
 def test_descriptors_are_those_of_evaluation_on_the_same_pixels(folder, trial, modality):
     images = batch(5)
-    got = Describer(folder).predict(images, {"modality": modality, "trial": trial})
+    got = Embedder(folder).predict(images, {"modality": modality, "trial": trial})
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     assert (got.dtype, got.shape) == (np.float32, (5, 48))
     np.testing.assert_array_equal(got, expected(folder, trial, pixels, modality))
@@ -51,12 +51,12 @@ def test_images_of_another_size_are_resized_as_in_training(folder):
     images = batch(3, 70, 41)
     resized = [np.asarray(Image.fromarray(x).resize((16, 32), Image.Resampling.BILINEAR)) for x in images]
     pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
-    got = Describer(folder).predict(images, {"trial": 3})
+    got = Embedder(folder).predict(images, {"trial": 3})
     np.testing.assert_array_equal(got, expected(folder, 3, pixels, "visible"))
 
 
 def test_the_first_trial_and_visible_images_are_the_default(folder):
-    describer, images = Describer(folder), batch(2)
+    describer, images = Embedder(folder), batch(2)
     named = describer.predict(images, {"modality": "visible", "trial": 3})
     for params in (None, {}, {"trial": 0}, {"modality": "visible"}):
         np.testing.assert_array_equal(describer.predict(images, params), named)
@@ -65,14 +65,14 @@ def test_the_first_trial_and_visible_images_are_the_default(folder):
 
 
 def test_descriptors_do_not_depend_on_earlier_requests(folder):
-    describer, images = Describer(folder), batch(4)
+    describer, images = Embedder(folder), batch(4)
     first = describer.predict(images)
     describer.predict(255 - images, {"trial": 10, "modality": "infrared"})
     np.testing.assert_array_equal(describer.predict(images), first)
 
 
 def test_weights_are_read_when_first_asked_for_and_once(folder):
-    describer = Describer(folder)
+    describer = Embedder(folder)
     describer.predict(batch(1), {"trial": 10})
     (folder / "trial10-abc.safetensors").unlink()
     describer.predict(batch(1), {"trial": 10})
@@ -91,13 +91,13 @@ def test_weights_are_read_when_first_asked_for_and_once(folder):
 )
 def test_unknown_choices_are_user_errors(folder, params, message):
     with pytest.raises(UserError, match=message):
-        Describer(folder).predict(batch(1), params)
+        Embedder(folder).predict(batch(1), params)
 
 
 def test_a_folder_without_models_is_a_user_error(tmp_path):
     (tmp_path / "trials.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="holds no"):
-        Describer(tmp_path)
+        Embedder(tmp_path)
 
 
 def test_two_models_of_a_trial_are_a_user_error(folder):

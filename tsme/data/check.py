@@ -56,7 +56,7 @@ class CheckReport:
     """The findings on a data set.
 
     `people` and `images` are counted once over all trials. `seen[tested, trained]` is how many test
-    people of one trial are training people of the other, so how many its weights know already.
+    people of one trial are training identities of the other, so how many its weights know already.
     `sizes` is None if no image could be decoded.
     """
 

@@ -48,7 +48,7 @@ class Dataset(Protocol):
         """The folder that image paths are relative to."""
 
     def trials(self) -> list[int]:
-        """Numbers of its divisions into training and test people, ascending; [1] where there is one.
+        """Numbers of its divisions into training and test identities, ascending; [1] where there is one.
 
         Raises UserError if the data set is not there.
         """

@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class PixelStore:
+class ImageCache:
     """All images of `dataset`, which `fingerprint` names, at height x width pixels.
 
     Small, so that it can be sent to other processes; on a machine that has no arrays yet, the first

@@ -48,7 +48,7 @@ def decode(files: Sequence[Path], height: int, width: int) -> Iterator[NDArray[n
             yield from pool.map(lambda file: pixels(open_image(file), height, width), some)
 
 
-def grey(images: Tensor) -> Tensor:
+def grayscale(images: Tensor) -> Tensor:
     """Luminance (ITU-R BT.601) of RGB images (..., 3, h, w), repeated on the three channels.
 
     Shape and dtype are kept; integer images are rounded to the nearest value.

@@ -41,7 +41,7 @@ class IdentitySampler:
         if len(self.people) < needed:
             lower = "resources.workers" if identities == 2 else "reid.identities or resources.workers"
             raise UserError(
-                f"{len(self.people)} training people, but a step takes {needed} ({identities} on each of "
+                f"{len(self.people)} training identities, but a step takes {needed} ({identities} on each of "
                 f"{world_size} workers): lower {lower}"
             )
         self.rows = [

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsme.data.images import grey
+from tsme.data.images import grayscale
 
 MEAN_PIXEL = (124, 116, 104)  # of ImageNet
 TRIES = 16  # rectangles drawn for each image, of which the first that fits is taken
@@ -59,7 +59,7 @@ def exchange_channels(images: Tensor, probability: float, generator: torch.Gener
     """
     replaced = send(torch.rand(len(images), generator=generator) < probability, images.device)
     channel = send(torch.randint(4, (len(images),), generator=generator), images.device)
-    planes = torch.cat([images, grey(images)[:, :1]], dim=1)  # (n, 4, h, w)
+    planes = torch.cat([images, grayscale(images)[:, :1]], dim=1)  # (n, 4, h, w)
     chosen = planes[torch.arange(len(images), device=images.device), channel].unsqueeze(1)  # (n, 1, h, w)
     return torch.where(replaced[:, None, None, None], chosen, images)
 

@@ -79,7 +79,7 @@ class Split:
 class Trial:
     """A division of a data set's people into training and test; RegDB has ten, most others one.
 
-    `validation` are the training people a data set itself sets aside for choosing a configuration;
+    `validation` are the training identities a data set itself sets aside for choosing a configuration;
     none where it leaves that choice to its users.
     """
 
@@ -96,7 +96,7 @@ def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:
 
 
 def hold_out(trial: Trial, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Divide a trial's training people into (fit, validation): as the data set says, else drawn.
+    """Divide a trial's training identities into (fit, validation): as the data set says, else drawn.
 
     Drawn are a `fraction` in (0, 1) of the people, at least two, by a seeded draw over identities; at
     least two are left to fit. Raises UserError with fewer than four people, and for a validation list
@@ -106,13 +106,13 @@ def hold_out(trial: Trial, fraction: float, seed: int) -> tuple[Split, Split]:
     people = split.identities
     if len(people) < 4:
         raise UserError(
-            f"{split.visible.root}: {len(people)} training people; holding some out for validation "
+            f"{split.visible.root}: {len(people)} training identities; holding some out for validation "
             "takes at least 4"
         )
     held = set(trial.validation)
     if held and not 2 <= len(held & set(people)) <= len(people) - 2:
         raise UserError(
-            f"{split.visible.root}: {len(held)} of {len(people)} training people are listed for "
+            f"{split.visible.root}: {len(held)} of {len(people)} training identities are listed for "
             "validation; list at least 2, and leave at least 2 others"
         )
     if not held:

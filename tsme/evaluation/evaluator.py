@@ -18,8 +18,8 @@ from tsme.evaluation.metrics import RankingMetrics, evaluate, evaluate_similarit
 from tsme.evaluation.protocols import Search, direction, full_searches, label
 from tsme.evaluation.reranking import rerank
 from tsme.evaluation.spread import Spread
-from tsme.models.checkpoint import Origin, TrialModel
-from tsme.models.dsgan import Translators
+from tsme.models.checkpoint import Provenance, TrialModel
+from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 
@@ -31,7 +31,7 @@ class Row:
     """One line of results: the figures in [0, 1] of one search, and all that decides them.
 
     `trial` is the division of the people, `draw` the random gallery where there is one; `model` names
-    the weights by their key; `seen_identities` counts test people they trained on.
+    the weights by their key; `seen_identities` counts test identities they trained on.
     """
 
     trial: int
@@ -68,14 +68,14 @@ class Row:
         return asdict(self)
 
 
-def refuse_foreign(origin: Origin, trial: Trial) -> None:
+def refuse_foreign(provenance: Provenance, trial: Trial) -> None:
     """Raise UserError for weights of another trial, or of people that this trial tests."""
-    seen, count = _seen(origin, trial), len(trial.test.everyone)
+    seen, count = _seen(provenance, trial), len(trial.test.everyone)
     allow = "(or --cross-trial to have that stated in the report)"
-    if origin.trial != trial.number:
+    if provenance.trial != trial.number:
         raise UserError(
-            f"weights of trial {origin.trial} offered to trial {trial.number}: they were trained on "
-            f"{seen} of its {count} test people; use trial {trial.number}'s own weights {allow}"
+            f"weights of trial {provenance.trial} offered to trial {trial.number}: they were trained on "
+            f"{seen} of its {count} test identities; use trial {trial.number}'s own weights {allow}"
         )
     if seen:
         raise UserError(
@@ -84,11 +84,11 @@ def refuse_foreign(origin: Origin, trial: Trial) -> None:
         )
 
 
-def _seen(origin: Origin, trial: Trial) -> int:
-    return len(trial.test.everyone & set(origin.train_identities))
+def _seen(provenance: Provenance, trial: Trial) -> int:
+    return len(trial.test.everyone & set(provenance.train_identities))
 
 
-def describe_trial(
+def embed_trial(
     model: TrialModel,
     images: Mapping[Modality, Tensor],
     device: torch.device,
@@ -99,8 +99,8 @@ def describe_trial(
     """Descriptors of a trial's test images uint8 (n, 3, H, W), plain and mirror-averaged as asked for."""
     ready = model.ready()
     translations = None
-    if ready.translators is not None:
-        translations = translate_split(ready.translators, images, device, precision=precision)
+    if ready.generators is not None:
+        translations = translate_split(ready.generators, images, device, precision=precision)
     return {
         flip: extract_all(ready.network, images, translations, device, flip=flip, precision=precision)
         for flip in flips
@@ -126,7 +126,13 @@ def score(
 
 
 def to_row(
-    metrics: RankingMetrics, search: Search, trial: Trial, origin: Origin, *, flip: bool, reranked: bool
+    metrics: RankingMetrics,
+    search: Search,
+    trial: Trial,
+    provenance: Provenance,
+    *,
+    flip: bool,
+    reranked: bool,
 ) -> Row:
     """The line of results that says what was measured."""
     return Row(
@@ -142,9 +148,9 @@ def to_row(
         skipped_queries=metrics.skipped_queries,
         gallery=len(search.gallery),
         test_identities=len(trial.test.everyone),
-        model=origin.key,
-        model_trial=origin.trial,
-        seen_identities=_seen(origin, trial),
+        model=provenance.key,
+        model_trial=provenance.trial,
+        seen_identities=_seen(provenance, trial),
         mode=search.mode,
         shots=search.shots,
         draw=search.draw,
@@ -164,7 +170,7 @@ def validate(
 ) -> dict[str, float]:
     """What choices look at: the mean over the data set's directions, as val_rank1, val_mAP, val_mINP.
 
-    All images of the held-out people are searched, nothing is drawn.
+    All images of the held-out identities are searched, nothing is drawn.
     """
     described = extract_all(network, images, translations, device)
     metrics = [score(described, split, search) for search in full_searches(dataset, split)]
@@ -176,14 +182,14 @@ def validate(
 
 
 def translate_split(
-    translators: Translators,
+    generators: Generators,
     images: Mapping[Modality, Tensor],
     device: torch.device,
     *,
     precision: Precision = "float32",
 ) -> dict[Modality, Tensor]:
     """The translation of every image, by the image's own modality."""
-    return {m: translate(translators, images[m], m, device, precision=precision) for m in MODALITIES}
+    return {m: translate(generators, images[m], m, device, precision=precision) for m in MODALITIES}
 
 
 def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float | None]]]:

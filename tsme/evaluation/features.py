@@ -37,17 +37,17 @@ def extract(
     """
     ready = folded(network)
 
-    def describe(image: Tensor, translation: Tensor | None = None) -> Tensor:
-        return ready.describe(image, translation, modality)
+    def embed(image: Tensor, translation: Tensor | None = None) -> Tensor:
+        return ready.embed(image, translation, modality)
 
     sources = [x.split(CHUNK) for x in (images, translations) if x is not None]
     described = []
     for chunks in zip(*sources, strict=True):
         both = [to_range(send(chunk, device)) for chunk in chunks]
         with measuring(device, precision):
-            features = describe(*both)
+            features = embed(*both)
             if flip:
-                features = _mean(features, describe(*(x.flip(-1) for x in both)))
+                features = _mean(features, embed(*(x.flip(-1) for x in both)))
         described.append(features)
     return torch.cat(described).cpu()
 

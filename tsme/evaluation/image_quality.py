@@ -1,6 +1,6 @@
 """How good translations are: against the true other-modality image where it is known, and as a set.
 
-Images are uint8 (n, 3, H, W); of visible ones the luminance counts, which is what translators deal in.
+Images are uint8 (n, 3, H, W); of visible ones the luminance counts, which is what generators deal in.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tsme.data.datasets.ground_truth import load_truth
-from tsme.data.image_cache import PixelStore
-from tsme.data.images import grey
+from tsme.data.datasets.ground_truth import load_ground_truth
+from tsme.data.image_cache import ImageCache
+from tsme.data.images import grayscale
 from tsme.data.transforms import send, to_pixels, to_range
 from tsme.data.types import MODALITIES, ImageList, Modality, Split, other
-from tsme.models.backbone import Normalise, Trunk
-from tsme.models.dsgan import Translators
+from tsme.models.backbone import Backbone, Normalise
+from tsme.models.dsgan import Generators
 from tsme.models.inference import CHUNK, measuring
 from tsme.models.reid import Stream
 from tsme.models.translate import as_seen
 
-LEAST_SPREAD = 0.03  # of real images' spread; translators have a tenth of it after a few steps, soon half
+LEAST_SPREAD = 0.03  # of real images' spread; generators have a tenth of it after a few steps, soon half
 FEW = 64  # images that tell
 
 
@@ -39,18 +39,18 @@ class Features(nn.Module):
         self.num_features = channels  # or torchmetrics tries a picture to find out, on the CPU
 
     @classmethod
-    def of_trunk(cls, trunk: Trunk) -> Features:
-        """Of a trunk's last map."""
-        return cls(nn.Sequential(Normalise(), trunk), trunk.channels[-1])
+    def of_backbone(cls, backbone: Backbone) -> Features:
+        """Of a backbone's last map."""
+        return cls(nn.Sequential(Normalise(), backbone), backbone.channels[-1])
 
     @classmethod
     def of_stream(cls, stream: Stream) -> Features:
         """Of a stream's map."""
-        return cls(stream, stream.trunk.channels[-1])
+        return cls(stream, stream.backbone.channels[-1])
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """A stream's map, or the last of a trunk's maps, averaged."""
+        """A stream's map, or the last of a backbone's maps, averaged."""
         maps = self.network(to_range(images))
         last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
         return last.mean((2, 3))
@@ -58,24 +58,24 @@ class Features(nn.Module):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """People no translator has seen: their images, the truth of them where known, real images to match.
+    """People no generator has seen: their images, the truth of them where known, real images to match.
 
     `features` are what the Fréchet distance to real images of the target modality is measured in, by
     target modality; none where there is no trained network to measure in.
     """
 
     images: dict[Modality, Tensor]
-    truths: dict[Modality, Tensor]
+    ground_truths: dict[Modality, Tensor]
     features: dict[Modality, Features]
 
     @classmethod
-    def read(cls, split: Split, pixels: PixelStore, features: dict[Modality, Features]) -> HeldOut:
+    def read(cls, split: Split, pixels: ImageCache, features: dict[Modality, Features]) -> HeldOut:
         """A split's images and, of a data set that has them, their true counterparts."""
 
-        def truth(images: ImageList) -> Tensor | None:
-            return load_truth(pixels.dataset.root, images, pixels.height, pixels.width)
+        def ground_truth(images: ImageList) -> Tensor | None:
+            return load_ground_truth(pixels.dataset.root, images, pixels.height, pixels.width)
 
-        known = {m: found for m in MODALITIES if (found := truth(split[m])) is not None}
+        known = {m: found for m in MODALITIES if (found := ground_truth(split[m])) is not None}
         return cls(pixels.split(split), known, features)
 
     def score(self, translations: Mapping[Modality, Tensor], device: torch.device) -> dict[str, float]:
@@ -86,8 +86,8 @@ class HeldOut:
         scores: dict[str, float] = {}
         for source, made in translations.items():
             target = other(source)
-            if source in self.truths:
-                likeness = _likeness(as_seen(made, target), as_seen(self.truths[source], target))
+            if source in self.ground_truths:
+                likeness = _likeness(as_seen(made, target), as_seen(self.ground_truths[source], target))
                 scores |= {f"{name}_{target}": value for name, value in likeness.items()}
             if target in self.features:
                 real = as_seen(self.images[target], target)
@@ -96,10 +96,10 @@ class HeldOut:
         return scores
 
 
-def _likeness(made: Tensor, truth: Tensor) -> dict[str, float]:
+def _likeness(made: Tensor, ground_truth: Tensor) -> dict[str, float]:
     """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images.
 
-    Of all three channels, which translators make one by one.
+    Of all three channels, which generators make one by one.
     """
     # Here and below: importing torchmetrics takes seconds, which most commands do without.
     from torchmetrics.functional.image import (
@@ -108,7 +108,7 @@ def _likeness(made: Tensor, truth: Tensor) -> dict[str, float]:
     )
 
     psnr = ssim = 0.0
-    for chunk in zip(made.split(CHUNK), truth.split(CHUNK), strict=True):
+    for chunk in zip(made.split(CHUNK), ground_truth.split(CHUNK), strict=True):
         one, two = (x.float() for x in chunk)
         share = len(one) / len(made)
         psnr += (
@@ -139,7 +139,7 @@ def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device
 
 
 def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
-    """Each image's grey values moved, in their order, to the distribution of all of the reference's.
+    """Each image's grayscale values moved, in their order, to the distribution of all of the reference's.
 
     What a translation gains over this it owes to looking at more than one pixel.
     """
@@ -147,34 +147,34 @@ def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
     matched = torch.empty_like(images)
     for source, target in zip(images.split(1), matched.split(1), strict=True):
         moved = np.interp(_cumulated(source), wanted, np.arange(256)).round().astype(np.uint8)
-        target.copy_(torch.from_numpy(moved)[grey(source).long()])
+        target.copy_(torch.from_numpy(moved)[grayscale(source).long()])
     return matched
 
 
 def _cumulated(images: Tensor) -> NDArray[np.float64]:
-    """The share (256,) of an image set's pixels that are of a grey value or a lower one."""
+    """The share (256,) of an image set's pixels that are of a grayscale value or a lower one."""
     counts = np.zeros(256)
     for chunk in images.split(CHUNK):  # all at once would take many times their memory
-        counts += np.bincount(grey(chunk)[:, 0].numpy().ravel(), minlength=256)
+        counts += np.bincount(grayscale(chunk)[:, 0].numpy().ravel(), minlength=256)
     return counts.cumsum() / counts.sum()
 
 
 @torch.no_grad()
-def collapsed(translators: Translators, images: Mapping[Modality, Tensor], device: torch.device) -> str:
-    """Which translator makes nearly one picture of all images, in words; empty if none does.
+def collapsed(generators: Generators, images: Mapping[Modality, Tensor], device: torch.device) -> str:
+    """Which generator makes nearly one picture of all images, in words; empty if none does.
 
     As in training mode: running statistics of batch norms take longer than an epoch to settle.
     """
     few = {m: as_seen(x[:: max(1, len(x) // FEW)][:FEW], m) for m, x in images.items()}
     for source, network in (
-        (MODALITIES[0], translators.to_infrared),
-        (MODALITIES[1], translators.to_visible),
+        (MODALITIES[0], generators.visible_to_infrared),
+        (MODALITIES[1], generators.infrared_to_visible),
     ):
         made = copy.deepcopy(network).train()(to_range(send(few[source], device)))
         share = _spread(to_pixels(made)) / max(_spread(few[other(source)]), 1e-6)
         if share < LEAST_SPREAD:
             return (
-                f"the translator to {other(source)} makes nearly the same picture of every image (they "
+                f"the generator to {other(source)} makes nearly the same picture of every image (they "
                 f"differ by {100 * share:.1f} % of what real images do)"
             )
     return ""

@@ -1,6 +1,6 @@
 """Which searches a data set's protocol asks for: who is asked for, in which gallery, under which rule.
 
-- RegDB: both directions over all images of the trial's test people.
+- RegDB: both directions over all images of the trial's test identities.
 - SYSU-MM01 (Wu et al., ICCV 2017): infrared queries; the gallery is one image (single-shot) or ten
   (multi-shot) of each person from each camera, of cameras 1, 2, 4, 5 (all-search) or 1, 2
   (indoor-search), drawn ten times.
@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from tsme.config import DatasetName, Evaluation, Mode, Shots
+from tsme.config import DatasetName, EvaluationConfig, Mode, Shots
 from tsme.data.dataset import Dataset
 from tsme.data.datasets.sysu import Permutations, read_permutations
 from tsme.data.types import MODALITIES, ImageList, Modality, Split, Trial, other
@@ -80,8 +80,8 @@ def direction(query: Modality) -> str:
     return f"{query}-to-{other(query)}"
 
 
-def searches(dataset: Dataset, trial: Trial, evaluation: Evaluation) -> list[Search]:
-    """All that the protocol of `dataset` asks for on this trial's test people.
+def searches(dataset: Dataset, trial: Trial, evaluation: EvaluationConfig) -> list[Search]:
+    """All that the protocol of `dataset` asks for on this trial's test identities.
 
     Raises UserError where nothing is left to ask for or to search in.
     """
@@ -112,7 +112,9 @@ def full_searches(dataset: DatasetName, split: Split) -> list[Search]:
     ]
 
 
-def _sysu(split: Split, evaluation: Evaluation, permutations: Permutations | None) -> Iterable[Search]:
+def _sysu(
+    split: Split, evaluation: EvaluationConfig, permutations: Permutations | None
+) -> Iterable[Search]:
     queries = np.arange(len(split.infrared))
     images = split.visible
     for mode in evaluation.modes:

@@ -1,1 +1,1 @@
-"""Networks: the ResNet trunk, DSGAN's generators and discriminators, and the four-stream network."""
+"""Networks: the ResNet backbone, DSGAN's generators and discriminators, and the four-stream network."""

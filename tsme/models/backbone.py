@@ -1,4 +1,4 @@
-"""The ResNet trunk all networks stand on (He et al., CVPR 2016), with torchvision's parameter names.
+"""The ResNet backbone all networks stand on (He et al., CVPR 2016), with torchvision's parameter names.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tsme.config import Architecture, Backbone
+from tsme.config import Architecture, BackboneConfig
 from tsme.errors import UserError
 
 
@@ -87,7 +87,7 @@ BLOCKS: dict[Architecture, tuple[Block, tuple[int, int, int, int]]] = {
 }
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """A ResNet without its classifier; layer4 keeps layer3's resolution.
 
     `channels` lists the widths of the five maps of `forward`: stem and layer1 to layer4.
@@ -137,7 +137,7 @@ def residual_stage(block: Block, inputs: int, planes: int, depth: int, *, stride
     return nn.Sequential(*blocks)
 
 
-def weights_digest(config: Backbone) -> str:
+def weights_digest(config: BackboneConfig) -> str:
     """Names the initial weights: a file by its contents, others as they are configured."""
     path = Path(config.weights)
     if not path.is_file():
@@ -146,19 +146,19 @@ def weights_digest(config: Backbone) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def build_trunk(config: Backbone) -> Trunk:
-    """A trunk with the weights the configuration asks for.
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """A backbone with the weights the configuration asks for.
 
     Raises UserError if a weights file is missing or does not fit.
     """
-    trunk = Trunk(config.architecture, config.width)
+    backbone = Backbone(config.architecture, config.width)
     if config.weights == "none":
-        return trunk
-    trunk.load_state_dict(_published_weights(config, trunk))
-    return trunk
+        return backbone
+    backbone.load_state_dict(_published_weights(config, backbone))
+    return backbone
 
 
-def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
+def _published_weights(config: BackboneConfig, backbone: Backbone) -> dict[str, Tensor]:
     if config.weights == "imagenet":
         from torchvision.models import get_model_weights  # takes two seconds, which most do without
 
@@ -177,8 +177,8 @@ def _published_weights(config: Backbone, trunk: Trunk) -> dict[str, Tensor]:
         except Exception as error:
             raise UserError(f"{config.weights}: not a safetensors file ({error})") from error
     state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    expected = {name: value.shape for name, value in trunk.state_dict().items()}
-    for name, value in trunk.state_dict().items():
+    expected = {name: value.shape for name, value in backbone.state_dict().items()}
+    for name, value in backbone.state_dict().items():
         if name.endswith("num_batches_tracked"):  # older files lack these counters
             state.setdefault(name, value)
     for name in sorted(expected.keys() | state.keys()):

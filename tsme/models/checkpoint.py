@@ -1,4 +1,4 @@
-"""One trial's trained model in one safetensors file: network, translators, and what they were made of."""
+"""One trial's trained model in one safetensors file: network, generators, and what they were made of."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tsme.config import Backbone, Config
+from tsme.config import BackboneConfig, Config
 from tsme.data.types import MODALITIES, Modality
 from tsme.errors import UserError
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.storage.atomic import reading, replacing
 from tsme.storage.object_store import AnyPath
 
-FORMAT = "tsme-1"
+FORMAT = "tsme-2"
 
 
-class Origin(BaseModel):
+class Provenance(BaseModel):
     """Where a trial's weights come from; saved in the file's header.
 
     `train_identities` are the true identities trained on, `fingerprint` names the data.
@@ -42,24 +42,24 @@ class Origin(BaseModel):
 
 @dataclass(frozen=True)
 class TrialModel:
-    """A trained network, its frozen translators if it uses any, and where they come from."""
+    """A trained network, its frozen generators if it uses any, and where they come from."""
 
-    origin: Origin
+    provenance: Provenance
     network: TsmeNet
-    translators: Translators | None
+    generators: Generators | None
 
     def ready(self) -> TrialModel:
         """For many calls: batch norms folded once, not at every call."""
-        translators = None if self.translators is None else folded(self.translators)
-        return replace(self, network=folded(self.network), translators=translators)
+        generators = None if self.generators is None else folded(self.generators)
+        return replace(self, network=folded(self.network), generators=generators)
 
 
 def save_model(path: AnyPath, model: TrialModel) -> None:
     """Write the file, whole or not at all."""
     tensors = _named(model.network, "network")
-    if model.translators is not None:
-        tensors |= _named(model.translators, "translators")
-    header = {"format": FORMAT, "origin": model.origin.model_dump_json()}
+    if model.generators is not None:
+        tensors |= _named(model.generators, "generators")
+    header = {"format": FORMAT, "provenance": model.provenance.model_dump_json()}
     with replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
 
@@ -67,11 +67,11 @@ def save_model(path: AnyPath, model: TrialModel) -> None:
 def load_model(path: AnyPath, device: torch.device) -> TrialModel:
     """Read the file strictly. Raises UserError if it is missing, of another kind, or damaged."""
     with _opened(path) as file:
-        origin, tensors = _origin(path, file), _tensors(file)
-    config = _untrained(origin.config)
-    network = TsmeNet(config.reid, len(origin.train_identities))
-    translators = Translators(config.dsgan) if config.reid.pwif else None
-    for name, module in (("network", network), ("translators", translators)):
+        provenance, tensors = _origin(path, file), _tensors(file)
+    config = _untrained(provenance.config)
+    network = TsmeNet(config.reid, len(provenance.train_identities))
+    generators = Generators(config.dsgan) if config.reid.pwif else None
+    for name, module in (("network", network), ("generators", generators)):
         if module is None:
             continue
         try:
@@ -79,54 +79,54 @@ def load_model(path: AnyPath, device: torch.device) -> TrialModel:
         except RuntimeError as error:
             raise UserError(f"{path}: weights do not fit its configuration: {error}") from None
         module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    return TrialModel(origin, network, translators)
+    return TrialModel(provenance, network, generators)
 
 
-def read_origin(path: AnyPath) -> Origin:
+def read_provenance(path: AnyPath) -> Provenance:
     """The header alone. Raises UserError as `load_model` does."""
     with _opened(path) as file:
         return _origin(path, file)
 
 
-def _origin(path: AnyPath, file: Any) -> Origin:
+def _origin(path: AnyPath, file: Any) -> Provenance:
     header = file.metadata() or {}
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: not a TSME trial model of the format {FORMAT}")
     try:
-        return Origin.model_validate_json(header["origin"])
+        return Provenance.model_validate_json(header["provenance"])
     except (KeyError, ValidationError) as error:
         raise UserError(f"{path}: not a TSME trial model of this version ({error})") from None
 
 
-def save_translators(
-    path: AnyPath, translators: Translators, translations: Mapping[Modality, Tensor]
+def save_generators(
+    path: AnyPath, generators: Generators, translations: Mapping[Modality, Tensor]
 ) -> None:
-    """Write stage 1's result: the translators, and the training images' translations by modality."""
-    tensors = _named(translators, "translators") | {f"images.{k}": v for k, v in translations.items()}
+    """Write stage 1's result: the generators, and the training images' translations by modality."""
+    tensors = _named(generators, "generators") | {f"images.{k}": v for k, v in translations.items()}
     with replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
 
 
-def load_translators(
+def load_generators(
     path: AnyPath, config: Config, device: torch.device
-) -> tuple[Translators, dict[Modality, Tensor]]:
-    """Read what `save_translators` wrote: frozen translators and translations by modality."""
+) -> tuple[Generators, dict[Modality, Tensor]]:
+    """Read what `save_generators` wrote: frozen generators and translations by modality."""
     with _opened(path) as file:
         tensors = _tensors(file)
-    translators = Translators(_untrained(config).dsgan)
-    translators.load_state_dict(_under(tensors, "translators"))
+    generators = Generators(_untrained(config).dsgan)
+    generators.load_state_dict(_under(tensors, "generators"))
     translations = {modality: tensors[f"images.{modality}"] for modality in MODALITIES}
-    return translators.to(device).eval().requires_grad_(False), translations
+    return generators.to(device).eval().requires_grad_(False), translations
 
 
 def _untrained(config: Config) -> Config:
     """The configuration with nothing to fetch for weights that are about to be replaced."""
 
-    def bare(backbone: Backbone) -> Backbone:
+    def unwrap_model(backbone: BackboneConfig) -> BackboneConfig:
         return backbone.model_copy(update={"weights": "none"})
 
-    dsgan = config.dsgan.model_copy(update={"backbone": bare(config.dsgan.backbone)})
-    reid = config.reid.model_copy(update={"backbone": bare(config.reid.backbone)})
+    dsgan = config.dsgan.model_copy(update={"backbone": unwrap_model(config.dsgan.backbone)})
+    reid = config.reid.model_copy(update={"backbone": unwrap_model(config.reid.backbone)})
     return config.model_copy(update={"dsgan": dsgan, "reid": reid})
 
 

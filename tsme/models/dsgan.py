@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from tsme.config import Dsgan
-from tsme.models.backbone import Bottleneck, Normalise, build_trunk, residual_stage
+from tsme.config import DsganConfig
+from tsme.models.backbone import Bottleneck, Normalise, build_backbone, residual_stage
 
 
 class Upsample(nn.Sequential):
@@ -26,11 +26,11 @@ class Upsample(nn.Sequential):
 class Generator(nn.Module):
     """ResNet encoder and a decoder that adds the encoder's map back at each of four resolutions."""
 
-    def __init__(self, config: Dsgan) -> None:
+    def __init__(self, config: DsganConfig) -> None:
         super().__init__()
         self.skips = config.skips
         self.normalise = Normalise()
-        self.encoder = build_trunk(config.backbone)
+        self.encoder = build_backbone(config.backbone)
         stem, one, two, three, four = self.encoder.channels
         self.decode4 = _decoder_stage(four, three)
         self.decode3 = _decoder_stage(three, two)
@@ -88,24 +88,27 @@ class Translations(NamedTuple):
     same_visible: Tensor
 
 
-class Translators(nn.Module):
-    """Both generators: grey visible to infrared, and back."""
+class Generators(nn.Module):
+    """Both generators: grayscale visible to infrared, and back."""
 
-    def __init__(self, config: Dsgan) -> None:
+    def __init__(self, config: DsganConfig) -> None:
         super().__init__()
-        self.to_infrared = Generator(config)
-        self.to_visible = Generator(config)
+        self.visible_to_infrared = Generator(config)
+        self.infrared_to_visible = Generator(config)
 
     def forward(self, visible: Tensor, infrared: Tensor) -> Translations:
         """All six translations of a training step, in one call so that DDP sees one forward."""
-        fake_infrared, fake_visible = self.to_infrared(visible), self.to_visible(infrared)
+        fake_infrared, fake_visible = (
+            self.visible_to_infrared(visible),
+            self.infrared_to_visible(infrared),
+        )
         return Translations(
             fake_infrared,
             fake_visible,
-            self.to_visible(fake_infrared),
-            self.to_infrared(fake_visible),
-            self.to_infrared(infrared),
-            self.to_visible(visible),
+            self.infrared_to_visible(fake_infrared),
+            self.visible_to_infrared(fake_visible),
+            self.visible_to_infrared(infrared),
+            self.infrared_to_visible(visible),
         )
 
 
@@ -119,7 +122,7 @@ class Scores(NamedTuple):
 
 
 class Discriminators(nn.Module):
-    """One discriminator for grey visible images, one for infrared ones."""
+    """One discriminator for grayscale visible images, one for infrared ones."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

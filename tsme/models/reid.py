@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tsme.config import Reid
+from tsme.config import ReidConfig
 from tsme.data.types import MODALITIES, Modality
-from tsme.models.backbone import Normalise, Trunk, build_trunk
+from tsme.models.backbone import Backbone, Normalise, build_backbone
 
 FUSED_STRIPES = 6
 SINGLE_STRIPES = 2
@@ -29,19 +29,19 @@ def gate(x: Tensor) -> Tensor:
 
 
 class Stream(nn.Module):
-    """A trunk whose layer3 and layer4 outputs are gated: (B, 3, H, W) -> (B, C, H/16, W/16)."""
+    """A backbone whose layer3 and layer4 outputs are gated: (B, 3, H, W) -> (B, C, H/16, W/16)."""
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.normalise = Normalise()
-        self.trunk = trunk
+        self.backbone = backbone
 
     def forward(self, image: Tensor) -> Tensor:
         """Map of layer4, gated."""
-        trunk = self.trunk
-        x = trunk.layer1(trunk.maxpool(trunk.stem(self.normalise(image))))
-        x = gate(trunk.layer3(trunk.layer2(x)))
-        return gate(trunk.layer4(x))
+        backbone = self.backbone
+        x = backbone.layer1(backbone.maxpool(backbone.stem(self.normalise(image))))
+        x = gate(backbone.layer3(backbone.layer2(x)))
+        return gate(backbone.layer4(x))
 
 
 class Head(nn.Module):
@@ -108,17 +108,17 @@ class TsmeNet(nn.Module):
     (mean of x^p)^(1/p) (GeM; Radenovic et al., TPAMI 2019); with p = 1 it is the mean, as published.
     """
 
-    def __init__(self, config: Reid, identities: int) -> None:
+    def __init__(self, config: ReidConfig, identities: int) -> None:
         super().__init__()
         self.power = config.pooling_power
         # All four start from the same weights, as they do from ImageNet's: what the streams of the
         # two modalities share at the start is what the shared heads can align.
-        first = build_trunk(config.backbone)
+        first = build_backbone(config.backbone)
 
         def stream() -> Stream:
-            trunk = Trunk(config.backbone.architecture, config.backbone.width)
-            trunk.load_state_dict(first.state_dict())
-            return Stream(trunk)
+            backbone = Backbone(config.backbone.architecture, config.backbone.width)
+            backbone.load_state_dict(first.state_dict())
+            return Stream(backbone)
 
         self.streams = nn.ModuleDict(
             {m: nn.ModuleList(stream() for _ in range(1 + config.pwif)) for m in MODALITIES}
@@ -152,7 +152,7 @@ class TsmeNet(nn.Module):
             real, translated = rows(real), rows(translated)
             return fuse(real, translated), real, translated
         fused, real, translated = (
-            rows(full(x).clamp_min(LEAST).pow(self.power))
+            rows(upcast_bf16(x).clamp_min(LEAST).pow(self.power))
             for x in (fuse(real, translated), real, translated)
         )
         return fused, real, translated
@@ -184,13 +184,13 @@ class TsmeNet(nn.Module):
             self._outputs(self.translated_heads, translated),
         )
 
-    def describe(self, image: Tensor, translation: Tensor | None, modality: Modality) -> Tensor:
+    def embed(self, image: Tensor, translation: Tensor | None, modality: Modality) -> Tensor:
         """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side."""
         fused, _, _ = self.seen(image, translation, modality)
         heads = cast(Iterable[Head], self.fused_heads)
         pieces = self.pool(fused, FUSED_STRIPES)
         embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
-        return torch.cat([F.normalize(full(e)) for e in embeddings], dim=1)
+        return torch.cat([F.normalize(upcast_bf16(e)) for e in embeddings], dim=1)
 
     def _outputs(self, heads: nn.ModuleList, seen: Tensor) -> HeadOutputs:
         """The heads' outputs for averaged rows (B, h, C)."""
@@ -201,6 +201,6 @@ class TsmeNet(nn.Module):
         return HeadOutputs(*zip(*pairs, strict=True))
 
 
-def full(x: Tensor) -> Tensor:
+def upcast_bf16(x: Tensor) -> Tensor:
     """In float32, where it is bfloat16: what is summed or compared is not left to eight bits."""
     return x.float() if x.dtype == torch.bfloat16 else x

@@ -1,4 +1,4 @@
-"""Frozen translators at work: pixels in, pixels out."""
+"""Frozen generators at work: pixels in, pixels out."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from tsme.config import Precision
-from tsme.data.images import grey
+from tsme.data.images import grayscale
 from tsme.data.transforms import send, to_pixels, to_range
 from tsme.data.types import Modality
-from tsme.models.dsgan import Generator, Translators
+from tsme.models.dsgan import Generator, Generators
 from tsme.models.inference import CHUNK, folded, measuring
 
 
 def as_seen(images: Tensor, modality: Modality) -> Tensor:
-    """Images (n, 3, H, W) of a modality as translators see and make them: visible ones grey."""
-    return grey(images) if modality == "visible" else images
+    """Images (n, 3, H, W) of a modality as generators see and make them: visible ones grayscale."""
+    return grayscale(images) if modality == "visible" else images
 
 
 @torch.no_grad()
 def translate(
-    translators: Translators,
+    generators: Generators,
     images: Tensor,
     modality: Modality,
     device: torch.device,
@@ -29,10 +29,12 @@ def translate(
 ) -> Tensor:
     """Images of `modality`, uint8 (n, 3, H, W), to the other modality, same type and shape.
 
-    Visible images are turned grey first, as in training. The generators work as in evaluation mode, so
+    Visible images are turned grayscale first, as in training. The generators work as in evaluation mode, so
     an image's translation does not depend on its neighbours.
     """
-    network: Generator = translators.to_infrared if modality == "visible" else translators.to_visible
+    network: Generator = (
+        generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible
+    )
     ready = folded(network)
     translations = torch.empty_like(images)
     for source, target in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):

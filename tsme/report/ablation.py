@@ -129,19 +129,19 @@ def ablation_plot(samples: Mapping[str, Sequence[list[Row]]], lines: Sequence[Li
 
 
 def translation_table(scores: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
-    """Scores of each translator, mean ± standard deviation over seeds."""
+    """Scores of each generator, mean ± standard deviation over seeds."""
     names = list(dict.fromkeys(name for seeds in scores.values() for one in seeds for name in one))
-    table = Table(title="translations of test people: mean ± standard deviation over seeds")
-    table.add_column("translator")
+    table = Table(title="translations of test identities: mean ± standard deviation over seeds")
+    table.add_column("generator")
     for name in names:
         metric, target = name.split("_")
         unit = {"psnr": "PSNR dB", "ssim": "SSIM", "frechet": "Fréchet"}[metric]
         table.add_column(f"{unit} to {target}", justify="right")
-    for translator, seeds in scores.items():
+    for generator, seeds in scores.items():
         cells = []
         for name in names:
             spread = Spread.of([one[name] for one in seeds])
             std = "" if spread.std is None else f" ± {spread.std:.3f}"
             cells.append(f"{spread.mean:.3f}{std}")
-        table.add_row(translator, *cells)
+        table.add_row(generator, *cells)
     return table

@@ -87,7 +87,15 @@ def check_tables(report: CheckReport) -> list[Table]:
     if sizes is not None:
         title += f" of {sizes.min_width}-{sizes.max_width} x {sizes.min_height}-{sizes.max_height} pixels"
     counts = Table(title=title)
-    for column in ("trial", "train people", "visible", "infrared", "test people", "visible", "infrared"):
+    for column in (
+        "trial",
+        "train people",
+        "visible",
+        "infrared",
+        "test identities",
+        "visible",
+        "infrared",
+    ):
         counts.add_column(column, justify="right")
     for trial in report.trials:
         numbers = [trial.number]
@@ -107,7 +115,9 @@ def _cameras_table(report: CheckReport) -> Table:
 
 
 def _seen_table(report: CheckReport) -> Table:
-    table = Table(title="test people of a trial (row) among the training people of a trial (column)")
+    table = Table(
+        title="test identities of a trial (row) among the training identities of a trial (column)"
+    )
     present = [trial.number for trial in report.trials]
     for number in ("", *map(str, present)):
         table.add_column(number, justify="right")

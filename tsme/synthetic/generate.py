@@ -8,10 +8,10 @@ from pathlib import Path
 from tsme.config import DatasetName
 from tsme.errors import UserError
 from tsme.synthetic.difficulty import LEVELS, Difficulty, Level
-from tsme.synthetic.layouts.csv_table import Table
-from tsme.synthetic.layouts.llcm import Llcm
-from tsme.synthetic.layouts.regdb import TRIALS, RegDB
-from tsme.synthetic.layouts.sysu import Sysu
+from tsme.synthetic.layouts.csv_table import CsvTableLayout
+from tsme.synthetic.layouts.llcm import LlcmLayout
+from tsme.synthetic.layouts.regdb import TRIALS, RegDBLayout
+from tsme.synthetic.layouts.sysu import SysuLayout
 from tsme.synthetic.writer import Layout, draw
 
 LEAST: dict[DatasetName, int] = {"regdb": 4, "sysu": 6, "llcm": 4, "csv": 4}  # two people in each split
@@ -29,7 +29,7 @@ def generate(
     workers: int | None = None,
     trials: int = 10,
     difficulty: Level = "normal",
-    truth: bool = False,
+    ground_truth: bool = False,
 ) -> None:
     """Write a data set of `identities` people to the folder `out`.
 
@@ -45,10 +45,10 @@ def generate(
         UserError: `out` exists and is not an empty folder, or a number is out of range.
     """
     _check(layout, identities, images, trials, seed, size, workers)
-    if truth and layout != "regdb":
+    if ground_truth and layout != "regdb":
         raise UserError(f"truth: only RegDB's layout has it, not {layout}")
     level = LEVELS[difficulty]
-    kind = _layout(layout, identities, images, seed, trials, level, truth)
+    kind = _layout(layout, identities, images, seed, trials, level, ground_truth)
     draw(
         out, kind, identities=identities, seed=seed, size=size, difficulty=level, progress=progress,
         workers=workers,
@@ -66,12 +66,12 @@ def generate_regdb(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     difficulty: Level = "normal",
-    truth: bool = False,
+    ground_truth: bool = False,
 ) -> None:
     """`generate` in RegDB's layout, by default as large as RegDB."""
     generate(
         out, layout="regdb", identities=identities, images=images, trials=trials, seed=seed, size=size,
-        progress=progress, workers=workers, difficulty=difficulty, truth=truth,
+        progress=progress, workers=workers, difficulty=difficulty, ground_truth=ground_truth,
     )  # fmt: skip
 
 
@@ -82,17 +82,17 @@ def _layout(
     seed: int,
     trials: int,
     difficulty: Difficulty,
-    truth: bool,
+    ground_truth: bool,
 ) -> Layout:
     match layout:
         case "regdb":
-            return RegDB(identities, images, seed, trials, difficulty, truth)
+            return RegDBLayout(identities, images, seed, trials, difficulty, ground_truth)
         case "sysu":
-            return Sysu(identities, images, seed)
+            return SysuLayout(identities, images, seed)
         case "llcm":
-            return Llcm(identities, images, seed)
+            return LlcmLayout(identities, images, seed)
         case "csv":
-            return Table(identities, images, seed)
+            return CsvTableLayout(identities, images, seed)
 
 
 def _check(

@@ -74,7 +74,7 @@ def render(
 ) -> Image.Image:
     """One picture of `person`; `size` is (width, height), `facing` is drawn if not given.
 
-    Infrared pictures are grey, stored as RGB with equal channels, as those of real data sets are.
+    Infrared pictures are grayscale, stored as RGB with equal channels, as those of real data sets are.
     """
     return render_moment(person, [view], rng, size, facing=facing, difficulty=difficulty)[0]
 

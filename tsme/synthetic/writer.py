@@ -36,7 +36,7 @@ class Shot(NamedTuple):
     view: View
     rng: np.random.Generator
     facing: Facing | None = None
-    truth: tuple[str, View] | None = None
+    ground_truth: tuple[str, View] | None = None
 
 
 class Layout(Protocol):
@@ -137,11 +137,11 @@ def _draw_identity(
     streams = np.random.SeedSequence([seed, identity])
     person = draw_person(np.random.default_rng(streams.spawn(1)[0]))
     paths: list[str] = []
-    for path, view, rng, facing, truth in layout.shots(identity, person, streams):
+    for path, view, rng, facing, ground_truth in layout.shots(identity, person, streams):
         views, files = [view], [path]
-        if truth is not None:
-            files.append(truth[0])
-            views.append(truth[1])
+        if ground_truth is not None:
+            files.append(ground_truth[0])
+            views.append(ground_truth[1])
         pictures = render_moment(person, views, rng, size, facing=facing, difficulty=difficulty)
         for file, picture in zip(files, pictures, strict=True):
             (out / file).parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ class Worker:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the worker that writes files and validates."""
         return self.rank == 0
 
@@ -43,7 +43,7 @@ class Worker:
         """A block whose convolutions, products and the maps between them are of this precision."""
         return autocast(self.device, precision)
 
-    def hold(self, *images: Tensor) -> tuple[Tensor, ...]:
+    def to_device_if_fits(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Images (n, 3, H, W) uint8 where batches are best taken from: the device, if it has room.
 
         Together they may take a quarter of its free memory; SYSU-MM01's training images at 288x144 and
@@ -64,7 +64,7 @@ class Worker:
             dist.all_reduce(values)
         return values / self.world_size
 
-    def agree(self, fact: bool) -> bool:
+    def broadcast(self, fact: bool) -> bool:
         """What the leading worker holds true, for all of them: file systems may show them differently."""
         if self.world_size == 1:
             return fact
@@ -80,12 +80,12 @@ class Worker:
         dist.all_gather_object(everybody, values)
         return everybody
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all workers are here."""
         if self.world_size > 1:
             dist.barrier()
 
 
-def bare(network: nn.Module) -> nn.Module:
+def unwrap_model(network: nn.Module) -> nn.Module:
     """The network itself, without the wrapper of several workers."""
     return network.module if isinstance(network, DistributedDataParallel) else network

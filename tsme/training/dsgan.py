@@ -1,4 +1,4 @@
-"""Stage 1: train DSGAN's translators on unpaired grey visible and infrared images."""
+"""Stage 1: train DSGAN's generators on unpaired grayscale visible and infrared images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tsme.data.types import MODALITIES, Modality, other
 from tsme.evaluation.evaluator import translate_split
 from tsme.evaluation.image_quality import HeldOut, collapsed
 from tsme.losses import discriminator_loss, generator_losses
-from tsme.models.dsgan import Discriminators, Scores, Translations, Translators
+from tsme.models.dsgan import Discriminators, Generators, Scores, Translations
 from tsme.models.inference import measuring
-from tsme.models.reid import full
+from tsme.models.reid import upcast_bf16
 from tsme.models.translate import as_seen
 from tsme.seeding import derive, generator
-from tsme.training.distributed import Worker, bare
-from tsme.training.image_pool import ReplayPool
+from tsme.training.distributed import Worker, unwrap_model
+from tsme.training.image_pool import ImagePool
 from tsme.training.loop import Diverged, Stage
 from tsme.training.precision import precision_of
 
@@ -31,7 +31,7 @@ PREVIEW_ROWS = 4
 
 
 class DsganTask:
-    """The translators of one trial. `visible` (grey) and `infrared` are uint8 (n, 3, H, W).
+    """The generators of one trial. `visible` (grayscale) and `infrared` are uint8 (n, 3, H, W).
 
     Translations of `held`, people not trained on, are measured and pictured after every epoch.
     """
@@ -50,17 +50,17 @@ class DsganTask:
         self.settings, self.worker, self.held = settings, worker, held
         self.epochs, self.seed = settings.epochs, config.seed
         self.precision = precision_of(config, "dsgan", worker)
-        self.visible, self.infrared = worker.hold(visible, infrared)
+        self.visible, self.infrared = worker.to_device_if_fits(visible, infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
-        self.translators = worker.wrap(Translators(settings))
+        self.generators = worker.wrap(Generators(settings))
         self.discriminators = worker.wrap(Discriminators(settings.discriminator_width))
         betas = (settings.optimizer.beta1, settings.optimizer.beta2)
         self.optimizers = [
             Adam(network.parameters(), lr=settings.optimizer.lr, betas=betas, fused=True)
-            for network in (self.translators, self.discriminators)
+            for network in (self.generators, self.discriminators)
         ]
         self.schedules = [LambdaLR(optimizer, self._lr_factor) for optimizer in self.optimizers]
-        self.pools = [ReplayPool(settings.replay), ReplayPool(settings.replay)]
+        self.pools = [ImagePool(settings.image_pool), ImagePool(settings.image_pool)]
         self.random = generator(config.seed, "dsgan")
 
     def _lr_factor(self, epochs_done: int) -> float:
@@ -89,15 +89,15 @@ class DsganTask:
     def step(self, batch: Pair) -> dict[str, Tensor]:
         """Freeze the discriminators, step the generators; unfreeze, step the discriminators."""
         visible, infrared = self._load(self.visible, batch[0]), self._load(self.infrared, batch[1])
-        judges = cast(Discriminators, bare(self.discriminators))
+        judges = cast(Discriminators, unwrap_model(self.discriminators))
         translate, judge = self.optimizers
 
         self.discriminators.requires_grad_(False)
         with self.worker.autocast(self.precision):
-            translations = Translations(*map(full, self.translators(visible, infrared)))
+            translations = Translations(*map(upcast_bf16, self.generators(visible, infrared)))
             scores = (
-                full(judges.visible(translations.fake_visible)),
-                full(judges.infrared(translations.fake_infrared)),
+                upcast_bf16(judges.visible(translations.fake_visible)),
+                upcast_bf16(judges.infrared(translations.fake_infrared)),
             )
         terms = generator_losses(translations, visible, infrared, *scores, self.settings.loss)
         translate.zero_grad()
@@ -109,36 +109,36 @@ class DsganTask:
         seen = [pool.exchange(f, self.random) for pool, f in zip(self.pools, fakes, strict=True)]
         with self.worker.autocast(self.precision):
             judged = self.discriminators(visible, seen[0], infrared, seen[1])
-        loss = discriminator_loss(Scores(*map(full, judged)))
+        loss = discriminator_loss(Scores(*map(upcast_bf16, judged)))
         judge.zero_grad()
         loss.backward()
         judge.step()
         return {name: term.detach() for name, term in terms.items()} | {"discriminator": loss.detach()}
 
     def end_epoch(self) -> dict[str, float]:
-        """Lower the learning rates; measure translations of the people held out, if any.
+        """Lower the learning rates; measure translations of the held-out identities, if any.
 
-        Raises Diverged if a translator has collapsed.
+        Raises Diverged if a generator has collapsed.
         """
         metrics = {"lr": float(self.schedules[0].get_last_lr()[0])}
         for schedule in self.schedules:
             schedule.step()
-        networks = cast(Translators, bare(self.translators))
-        self._stop_if_collapsed(networks)
-        if self.worker.leads and self.held is not None:
+        networks = cast(Generators, unwrap_model(self.generators))
+        self._raise_if_collapsed(networks)
+        if self.worker.is_main and self.held is not None:
             self._measure_norms(networks)
             made = translate_split(networks, self.held.images, self.worker.device)
             metrics |= self.held.score(made, self.worker.device)
         return metrics
 
-    def _stop_if_collapsed(self, networks: Translators) -> None:
+    def _raise_if_collapsed(self, networks: Generators) -> None:
         why = ""
-        if self.worker.leads:
+        if self.worker.is_main:
             images: dict[Modality, Tensor] = {"visible": self.visible, "infrared": self.infrared}
             why = collapsed(networks, images, self.worker.device)
-        if self.worker.agree(bool(why)):
+        if self.worker.broadcast(bool(why)):
             raise Diverged(
-                f"dsgan: after epoch {self.schedules[0].last_epoch} {why or 'a translator collapsed'}; "
+                f"dsgan: after epoch {self.schedules[0].last_epoch} {why or 'a generator collapsed'}; "
                 "lower dsgan.optimizer.lr or raise dsgan.loss.cycle"
             )
 
@@ -146,34 +146,34 @@ class DsganTask:
     def preview(self) -> Tensor:
         """A picture (3, 4 H, 6 or 8 W): four visible, then four infrared images, translated and back.
 
-        Of people held out where there are any, and where it is known with the truth before the cycle.
+        Of held-out identities where there are any, and where it is known with the truth before the cycle.
         """
-        networks = cast(Translators, bare(self.translators)).eval()
+        networks = cast(Generators, unwrap_model(self.generators)).eval()
         held = self.held
-        known = held.truths if held is not None else {}
+        known = held.ground_truths if held is not None else {}
         shown = {"visible": self.visible, "infrared": self.infrared} if held is None else held.images
         columns: list[Tensor] = []
         for modality, there, back in (
-            (MODALITIES[0], networks.to_infrared, networks.to_visible),
-            (MODALITIES[1], networks.to_visible, networks.to_infrared),
+            (MODALITIES[0], networks.visible_to_infrared, networks.infrared_to_visible),
+            (MODALITIES[1], networks.infrared_to_visible, networks.visible_to_infrared),
         ):
             images = shown[modality]
             rows = torch.linspace(0, len(images) - 1, min(PREVIEW_ROWS, *map(len, shown.values()))).long()
             image = to_range(as_seen(images[rows], modality)).to(self.worker.device)
             fake = there(image)
-            truth = [as_seen(known[modality][rows], other(modality))] if modality in known else []
-            columns += [image, fake, *(to_range(x).to(fake) for x in truth), back(fake)]
+            ground_truth = [as_seen(known[modality][rows], other(modality))] if modality in known else []
+            columns += [image, fake, *(to_range(x).to(fake) for x in ground_truth), back(fake)]
         networks.train()
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
 
-    def translators_for_use(self) -> Translators:
-        """The translators in evaluation mode, batch-norm statistics measured on what they will meet."""
-        networks = cast(Translators, bare(self.translators))
+    def generators_for_use(self) -> Generators:
+        """The generators in evaluation mode, batch-norm statistics measured on what they will meet."""
+        networks = cast(Generators, unwrap_model(self.generators))
         self._measure_norms(networks)
         return networks.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def _measure_norms(self, networks: Translators) -> None:
+    def _measure_norms(self, networks: Generators) -> None:
         """Replace running statistics, which training does not use, and leave the networks in its mode.
 
         In training a generator also sees generated images and those of its own target modality; with
@@ -182,8 +182,8 @@ class DsganTask:
         """
         networks.eval()
         for images, network in (
-            (self.visible, networks.to_infrared),
-            (self.infrared, networks.to_visible),
+            (self.visible, networks.visible_to_infrared),
+            (self.infrared, networks.infrared_to_visible),
         ):
             norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
             momenta = [norm.momentum for norm in norms]
@@ -205,8 +205,8 @@ class DsganTask:
     def state(self) -> dict[str, Any]:
         """Weights, optimisers, schedules and every worker's pools."""
         return {
-            "translators": bare(self.translators).state_dict(),
-            "discriminators": bare(self.discriminators).state_dict(),
+            "generators": unwrap_model(self.generators).state_dict(),
+            "discriminators": unwrap_model(self.discriminators).state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
             "pools": self.worker.gather([[x.cpu() for x in pool.images] for pool in self.pools]),
@@ -214,8 +214,8 @@ class DsganTask:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
-        bare(self.translators).load_state_dict(state["translators"])
-        bare(self.discriminators).load_state_dict(state["discriminators"])
+        unwrap_model(self.generators).load_state_dict(state["generators"])
+        unwrap_model(self.discriminators).load_state_dict(state["discriminators"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         for schedule, values in zip(self.schedules, state["schedules"], strict=True):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class ReplayPool:
+class ImagePool:
     """Up to `size` generated images; half of those asked for come from the past once it is full."""
 
     def __init__(self, size: int) -> None:

@@ -14,7 +14,7 @@ from tsme.errors import JobFailed
 from tsme.seeding import derive
 from tsme.training.distributed import Worker
 
-Stage = Literal["trunk", "dsgan", "reid"]
+Stage = Literal["backbone", "dsgan", "reid"]
 
 
 class Diverged(JobFailed):
@@ -117,6 +117,6 @@ def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:
         if not torch.isfinite(torch.tensor(value)):
             raise Diverged(
                 f"{task.stage}: the loss {name} is {value} in epoch {epoch}; lower the learning rate"
-                + (f" ({task.stage}.optimizer.lr)" if task.stage != "trunk" else "")
+                + (f" ({task.stage}.optimizer.lr)" if task.stage != "backbone" else "")
             )
     return means

@@ -45,5 +45,5 @@ def precision_of(config: Config, stage: Stage, worker: Worker) -> Precision:
     asked: TrainingPrecision = getattr(config, stage).precision
     if asked != "auto":
         return asked
-    half = worker.agree(choose(config, stage, worker.device).precision == "bfloat16")
+    half = worker.broadcast(choose(config, stage, worker.device).precision == "bfloat16")
     return "bfloat16" if half else "float32"

@@ -1,6 +1,6 @@
-"""First weights of a trunk, learnt from drawn people: for networks that ImageNet has no weights of.
+"""First weights of a backbone, learnt from synthetic identities: for networks that ImageNet has no weights of.
 
-A trunk that knows nothing needs more people than RegDB has before its streams agree on anything. So it
+A backbone that knows nothing needs more people than RegDB has before its streams agree on anything. So it
 first learns, in both modalities at once, to tell apart people who are in no data set.
 """
 
@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
-from tsme.config import Backbone, Image
+from tsme.config import BackboneConfig, ImageConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.images import decode
 from tsme.data.transforms import Augmentation, exchange_channels, send, take, to_range
 from tsme.data.types import MODALITIES, Modality
-from tsme.models.backbone import Normalise, Trunk
+from tsme.models.backbone import Backbone, Normalise
 from tsme.models.reid import FUSED_STRIPES, rows, stripes
 from tsme.seeding import derive, generator
 from tsme.storage.atomic import replacing
@@ -39,9 +39,9 @@ SEED = 7_305_112_869  # of people that no other seed in use draws
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the trunk is trained: SGD with one cycle of the learning rate, Smith and Topin, 2019."""
+    """How the backbone is trained: SGD with one cycle of the learning rate, Smith and Topin, 2019."""
 
-    people: int = 200
+    identities: int = 200
     images: int = 5  # of each in either modality
     epochs: int = 20
     batch: int = 64
@@ -52,37 +52,40 @@ class Recipe:
     modalities: tuple[Modality, ...] = MODALITIES
 
 
-RECIPES = {"drawn": Recipe(), "drawn-visible": Recipe(channel_exchange=0.0, modalities=("visible",))}
+RECIPES = {
+    "synthetic": Recipe(),
+    "synthetic-visible": Recipe(channel_exchange=0.0, modalities=("visible",)),
+}
 
 
 @dataclass(frozen=True)
-class DrawnTrunk:
-    """The weights of a trunk for images of one size; `file` is named by all that they depend on."""
+class SyntheticWeights:
+    """The weights of a backbone for images of one size; `file` is named by all that they depend on."""
 
-    backbone: Backbone
-    image: Image
+    config: BackboneConfig
+    image: ImageConfig
     recipe: Recipe
 
     @classmethod
-    def of(cls, backbone: Backbone, image: Image) -> DrawnTrunk | None:
-        """What these weights stand for; None if they are not of drawn people."""
+    def of(cls, backbone: BackboneConfig, image: ImageConfig) -> SyntheticWeights | None:
+        """What these weights stand for; None if they are not of synthetic identities."""
         recipe = RECIPES.get(backbone.weights)
         return None if recipe is None else cls(backbone, image, recipe)
 
     @property
     def key(self) -> str:
         """Ten hex digits."""
-        shape = [self.backbone.architecture, self.backbone.width, self.image.model_dump()]
+        shape = [self.config.architecture, self.config.width, self.image.model_dump()]
         text = json.dumps([SEED, shape, asdict(self.recipe)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def file(self, products: AnyPath) -> AnyPath:
         """Where the weights lie in a folder of finished stages."""
-        return products / f"trunk-{self.key}.safetensors"
+        return products / f"backbone-{self.key}.safetensors"
 
 
 def read_people(
-    data: Path, image: Image, modalities: Sequence[Modality] = MODALITIES
+    data: Path, image: ImageConfig, modalities: Sequence[Modality] = MODALITIES
 ) -> tuple[Tensor, Tensor]:
     """All pictures of a data set in RegDB's layout, uint8 (n, 3, H, W), and who they show (n,)."""
     dataset = open_dataset("regdb", data)
@@ -95,51 +98,53 @@ def read_people(
 
 
 def pretrain(
-    trunk: DrawnTrunk, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
+    weights: SyntheticWeights, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
 ) -> Iterator[EpochResult]:
-    """Train the trunk on what `read_people` returns; after the last epoch its weights are in `file`."""
-    return timed(_train(trunk, pictures, people, file, worker))
+    """Train the backbone on what `read_people` returns; after the last epoch its weights are in `file`."""
+    return timed(_train(weights, pictures, people, file, worker))
 
 
 def _train(
-    trunk: DrawnTrunk, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
+    weights: SyntheticWeights, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
 ) -> Iterator[EpochResult]:
-    task = TrunkTask(trunk, pictures, people, worker)
+    task = BackboneTask(weights, pictures, people, worker)
     yield from fit(task, worker)
     with replacing(file) as temporary:
-        state = task.network.trunk.state_dict()
+        state = task.network.backbone.state_dict()
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
 
 
 class Classifier(nn.Module):
-    """A trunk, its six stripes side by side, and who it is: (B, 3, H, W) -> (B, K)."""
+    """A backbone, its six stripes side by side, and who it is: (B, 3, H, W) -> (B, K)."""
 
-    def __init__(self, backbone: Backbone, identities: int) -> None:
+    def __init__(self, backbone: BackboneConfig, identities: int) -> None:
         super().__init__()
         self.normalise = Normalise()
-        self.trunk = Trunk(backbone.architecture, backbone.width)
-        features = FUSED_STRIPES * self.trunk.channels[-1]
+        self.backbone = Backbone(backbone.architecture, backbone.width)
+        features = FUSED_STRIPES * self.backbone.channels[-1]
         self.norm = nn.BatchNorm1d(features)
         self.classify = nn.Linear(features, identities, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits."""
-        pieces = stripes(rows(self.trunk(self.normalise(image))[-1]), FUSED_STRIPES)  # (S, B, C)
+        pieces = stripes(rows(self.backbone(self.normalise(image))[-1]), FUSED_STRIPES)  # (S, B, C)
         return self.classify(self.norm(pieces.transpose(0, 1).flatten(1)))
 
 
-class TrunkTask:
-    """Identity classification of drawn people by one trunk for both modalities."""
+class BackboneTask:
+    """Identity classification of synthetic identities by one backbone for both modalities."""
 
-    stage: Stage = "trunk"
+    stage: Stage = "backbone"
     seed = SEED
 
-    def __init__(self, trunk: DrawnTrunk, pictures: Tensor, people: Tensor, worker: Worker) -> None:
-        recipe = self.recipe = trunk.recipe
-        self.padding, self.worker, self.epochs = trunk.image.padding, worker, recipe.epochs
-        (self.pictures,), self.people = worker.hold(pictures), people
-        torch.manual_seed(derive(SEED, "trunk weights"))
-        network = worker.wrap(Classifier(trunk.backbone, int(people.max()) + 1))
+    def __init__(
+        self, weights: SyntheticWeights, pictures: Tensor, people: Tensor, worker: Worker
+    ) -> None:
+        recipe = self.recipe = weights.recipe
+        self.padding, self.worker, self.epochs = weights.image.padding, worker, recipe.epochs
+        (self.pictures,), self.people = worker.to_device_if_fits(pictures), people
+        torch.manual_seed(derive(SEED, "backbone weights"))
+        network = worker.wrap(Classifier(weights.config, int(people.max()) + 1))
         self.network = cast(Classifier, network)
         self.optimizer = SGD(
             self.network.parameters(),
@@ -151,11 +156,11 @@ class TrunkTask:
         )
         steps = len(people) // recipe.batch * recipe.epochs
         self.schedule = OneCycleLR(self.optimizer, recipe.lr, total_steps=steps)
-        self.random = generator(SEED, "trunk")
+        self.random = generator(SEED, "backbone")
 
     def step_batches(self, epoch: int) -> Iterator[Tensor]:
         """Rows of a batch each, short of a last incomplete one."""
-        self.random = generator(SEED, "trunk", epoch)
+        self.random = generator(SEED, "backbone", epoch)
         batch = self.recipe.batch
         order = torch.randperm(len(self.people), generator=self.random)
         yield from order[: len(order) // batch * batch].split(batch)
@@ -188,4 +193,4 @@ class TrunkTask:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Raises: this stage begins anew."""
-        raise NotImplementedError("the training of a trunk is not continued, it begins anew")
+        raise NotImplementedError("the training of a backbone is not continued, it begins anew")

@@ -27,7 +27,7 @@ from tsme.data.types import MODALITIES, Modality, Split, class_labels
 from tsme.losses import reid_losses
 from tsme.models.reid import TsmeNet
 from tsme.seeding import derive, generator
-from tsme.training.distributed import Worker, bare
+from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.loop import Stage
 from tsme.training.precision import precision_of
 
@@ -43,7 +43,7 @@ class Pixels:
 class ReidTask:
     """The re-identification network of one trial.
 
-    `validate`, where given, measures a network on held-out people; it runs on the leading worker.
+    `validate`, where given, measures a network on held-out identities; it runs on the leading worker.
     """
 
     stage: Stage = "reid"
@@ -62,7 +62,7 @@ class ReidTask:
         self.epochs, self.seed = settings.epochs, config.seed
         self.precision = precision_of(config, "reid", worker)
         sources = [s for s in (pixels.images, pixels.translations) if s is not None]
-        held = iter(worker.hold(*(source[m] for source in sources for m in MODALITIES)))
+        held = iter(worker.to_device_if_fits(*(source[m] for source in sources for m in MODALITIES)))
         self.images = {m: next(held) for m in MODALITIES}
         self.translations = {m: next(held) for m in MODALITIES} if pixels.translations else None
         people = split.identities
@@ -82,7 +82,7 @@ class ReidTask:
         )
         torch.manual_seed(derive(config.seed, "reid weights"))
         self.network = worker.wrap(TsmeNet(settings, len(people)))
-        self.optimizer = build_optimizer(cast(TsmeNet, bare(self.network)), config)
+        self.optimizer = build_optimizer(cast(TsmeNet, unwrap_model(self.network)), config)
         self.schedule = build_schedule(self.optimizer, config)
         self.random = generator(config.seed, "reid")
 
@@ -124,12 +124,12 @@ class ReidTask:
         return {name: term.detach() for name, term in terms.items()}
 
     def end_epoch(self) -> dict[str, float]:
-        """Lower the learning rate at its milestones; measure the held-out people, if any."""
+        """Lower the learning rate at its milestones; measure the held-out identities, if any."""
         metrics = {"lr": float(self.schedule.get_last_lr()[-1])}
         self.schedule.step()
-        if self.validate is not None and self.worker.leads:
-            metrics |= self.validate(cast(TsmeNet, bare(self.network)))
-        self.worker.wait()
+        if self.validate is not None and self.worker.is_main:
+            metrics |= self.validate(cast(TsmeNet, unwrap_model(self.network)))
+        self.worker.barrier()
         return metrics
 
     def preview(self) -> None:
@@ -138,14 +138,14 @@ class ReidTask:
     def state(self) -> dict[str, Any]:
         """Weights, optimiser and schedule."""
         return {
-            "network": bare(self.network).state_dict(),
+            "network": unwrap_model(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
-        bare(self.network).load_state_dict(state["network"])
+        unwrap_model(self.network).load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 

@@ -14,29 +14,29 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from tsme.config import Backbone, Config, override
-from tsme.data.image_cache import PixelStore
-from tsme.data.images import grey
+from tsme.config import BackboneConfig, Config, override
+from tsme.data.image_cache import ImageCache
+from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES, Modality, Split
 from tsme.errors import UserError
 from tsme.evaluation.evaluator import translate_split, validate
 from tsme.evaluation.image_quality import Features, HeldOut
-from tsme.models.backbone import build_trunk, weights_digest
+from tsme.models.backbone import build_backbone, weights_digest
 from tsme.models.checkpoint import (
-    Origin,
+    Provenance,
     TrialModel,
-    load_translators,
+    load_generators,
+    save_generators,
     save_model,
-    save_translators,
 )
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.storage.atomic import reading
 from tsme.storage.object_store import AnyPath
-from tsme.training.distributed import Worker, bare
+from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, Stage, fit, timed
-from tsme.training.pretrain import DrawnTrunk
+from tsme.training.pretrain import SyntheticWeights
 from tsme.training.reid import Pixels, ReidTask
 
 
@@ -46,21 +46,21 @@ class Chain:
 
     `train` are the people learnt from; `validation`, while the configuration is being chosen, others
     held out of the same training list. `pixels` has their images, `products` is the folder of finished
-    stages. `only_translators` ends after stage 1.
+    stages. `only_generators` ends after stage 1.
     """
 
     config: Config
     trial: int
     train: Split
     validation: Split | None
-    pixels: PixelStore
+    pixels: ImageCache
     products: AnyPath
-    only_translators: bool = False
+    only_generators: bool = False
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """What is trained: a network without translations needs no translators."""
-        if self.only_translators:
+        """What is trained: a network without translations needs no generators."""
+        if self.only_generators:
             return ("dsgan",)
         return ("dsgan", "reid") if self.config.reid.pwif else ("reid",)
 
@@ -85,32 +85,32 @@ class Chain:
         before = self.dsgan_key if self.config.reid.pwif else self._digest()
         return self.config.digest("reid", stage1=before, validation=validation, weights=weights)
 
-    def _weights(self, backbone: Backbone) -> str:
-        """Names a trunk's first weights."""
-        drawn = DrawnTrunk.of(backbone, self.config.image)
+    def _weights(self, backbone: BackboneConfig) -> str:
+        """Names a backbone's first weights."""
+        drawn = SyntheticWeights.of(backbone, self.config.image)
         return weights_digest(backbone) if drawn is None else drawn.key
 
     @contextmanager
     def initialised(self, stage: Stage) -> Iterator[Config]:
-        """The configuration, with a stage's drawn trunk as a file of this machine.
+        """The configuration, with a stage's drawn backbone as a file of this machine.
 
         Raises UserError if it is not there.
         """
-        backbone: Backbone = getattr(self.config, stage).backbone
-        drawn = DrawnTrunk.of(backbone, self.config.image)
+        backbone: BackboneConfig = getattr(self.config, stage).backbone
+        drawn = SyntheticWeights.of(backbone, self.config.image)
         if drawn is None:
             yield self.config
             return
         file = drawn.file(self.products)
         if not file.is_file():
-            raise UserError(f"{file}: no such trunk; tsme.training.pretrain.pretrain makes it")
+            raise UserError(f"{file}: no such backbone; tsme.training.pretrain.pretrain makes it")
         with reading(file) as local:
             yield override(self.config, {f"{stage}.backbone.weights": str(local)})
 
     @property
-    def translators_file(self) -> AnyPath:
+    def generators_file(self) -> AnyPath:
         """Where stage 1's result lies."""
-        return self.products / f"translators-{self.dsgan_key}.safetensors"
+        return self.products / f"generators-{self.dsgan_key}.safetensors"
 
     @property
     def model_file(self) -> AnyPath:
@@ -120,7 +120,7 @@ class Chain:
     @property
     def product(self) -> AnyPath:
         """What the last stage asked for leaves."""
-        return self.translators_file if self.only_translators else self.model_file
+        return self.generators_file if self.only_generators else self.model_file
 
     @property
     def done(self) -> bool:
@@ -141,12 +141,12 @@ def run_chain(
 
 def _stages(chain: Chain, worker: Worker, checkpoint: dict[str, Any] | None) -> Iterator[EpochResult]:
     images = chain.pixels.split(chain.train)
-    if "dsgan" in chain.stages and not worker.agree(chain.translators_file.is_file()):
+    if "dsgan" in chain.stages and not worker.broadcast(chain.generators_file.is_file()):
         yield from _dsgan(chain, images, worker, checkpoint)
-    worker.wait()  # for the leading worker's file
-    if "reid" in chain.stages and not worker.agree(chain.model_file.is_file()):
+    worker.barrier()  # for the leading worker's file
+    if "reid" in chain.stages and not worker.broadcast(chain.model_file.is_file()):
         yield from _reid(chain, images, worker, checkpoint)
-    worker.wait()
+    worker.barrier()
 
 
 def _resume(task: DsganTask | ReidTask, checkpoint: dict[str, Any] | None) -> int:
@@ -163,26 +163,26 @@ def _dsgan(
     worker: Worker,
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
-    # Some at a time: greying all at once would take tens of gigabytes of floats on SYSU-MM01.
-    visible = torch.cat([grey(some) for some in images["visible"].split(256)])
+    # Some at a time: turning to grayscale all at once would take tens of gigabytes of floats on SYSU-MM01.
+    visible = torch.cat([grayscale(some) for some in images["visible"].split(256)])
     held = None
-    if chain.validation is not None and worker.leads:
+    if chain.validation is not None and worker.is_main:
         held = HeldOut.read(chain.validation, chain.pixels, _features(chain))
     with chain.initialised("dsgan") as config:
         task = DsganTask(config, visible, images["infrared"], worker, held)
     yield from fit(task, worker, done=_resume(task, checkpoint))
-    translators = task.translators_for_use()
-    if worker.leads:
-        translations = translate_split(translators, images, worker.device)
-        save_translators(chain.translators_file, translators, translations)
+    generators = task.generators_for_use()
+    if worker.is_main:
+        translations = translate_split(generators, images, worker.device)
+        save_generators(chain.generators_file, generators, translations)
 
 
 def _features(chain: Chain) -> dict[Modality, Features]:
-    """What translations are compared in before stage 2: its trunk, if the first weights know anything."""
+    """What translations are compared in before stage 2: its backbone, if the first weights know anything."""
     if chain.config.reid.backbone.weights == "none":
         return {}
     with chain.initialised("reid") as config:
-        features = Features.of_trunk(build_trunk(config.reid.backbone))
+        features = Features.of_backbone(build_backbone(config.reid.backbone))
     return dict.fromkeys(MODALITIES, features)
 
 
@@ -192,39 +192,37 @@ def _reid(
     worker: Worker,
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
-    translators, translations = None, None
+    generators, translations = None, None
     if chain.config.reid.pwif:
-        file = chain.translators_file
-        translators, translations = load_translators(file, chain.config, worker.device)
+        file = chain.generators_file
+        generators, translations = load_generators(file, chain.config, worker.device)
     validation = None
-    if chain.validation is not None and worker.leads:
-        validation = _Validation(chain, chain.validation, translators, worker)
+    if chain.validation is not None and worker.is_main:
+        validation = _Validation(chain, chain.validation, generators, worker)
     with chain.initialised("reid") as config:
         task = ReidTask(config, chain.train, Pixels(images, translations), worker, validation)
     yield from fit(task, worker, done=_resume(task, checkpoint))
-    if worker.leads and chain.validation is None:  # a validated model is measured, not kept
-        network = cast(TsmeNet, bare(task.network))
-        origin = Origin(
+    if worker.is_main and chain.validation is None:  # a validated model is measured, not kept
+        network = cast(TsmeNet, unwrap_model(task.network))
+        provenance = Provenance(
             config=chain.config,
             trial=chain.trial,
             train_identities=tuple(chain.train.identities),
             fingerprint=chain.pixels.fingerprint,
             key=chain.key,
         )
-        save_model(chain.model_file, TrialModel(origin, network, translators))
+        save_model(chain.model_file, TrialModel(provenance, network, generators))
 
 
 class _Validation:
-    """Measures a network on held-out people, whose images are translated once."""
+    """Measures a network on held-out identities, whose images are translated once."""
 
-    def __init__(
-        self, chain: Chain, split: Split, translators: Translators | None, worker: Worker
-    ) -> None:
+    def __init__(self, chain: Chain, split: Split, generators: Generators | None, worker: Worker) -> None:
         self.split, self.device, self.dataset = split, worker.device, chain.config.dataset
         self.images = chain.pixels.split(split)
         self.translations = None
-        if translators is not None:
-            self.translations = translate_split(translators, self.images, worker.device)
+        if generators is not None:
+            self.translations = translate_split(generators, self.images, worker.device)
 
     def __call__(self, network: TsmeNet) -> dict[str, float]:
         return validate(network, self.images, self.translations, self.split, self.dataset, self.device)

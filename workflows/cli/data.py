@@ -52,12 +52,12 @@ def synth(
     difficulty: Annotated[
         Difficulty, typer.Option(help="How much pictures of one person differ.")
     ] = Difficulty.normal,
-    truth: Annotated[
+    ground_truth: Annotated[
         bool,
         typer.Option("--truth", help="Also, in Truth/, what the other sensor would have seen (regdb)."),
     ] = False,
 ) -> None:
-    """Generate a data set of drawn people, in the layout of a real one.
+    """Generate a data set of synthetic identities, in the layout of a real one.
 
     Identity is in the geometry, seen by all sensors: build, garments' cut, patterns, things carried.
     Colours (visible) and temperatures or reflectances (infrared) are each person's own as well, but
@@ -66,7 +66,7 @@ def synth(
     folder = any_path(out)
     if isinstance(folder, RemotePath) and folder.exists():
         raise UserError(f"{folder} is not empty: name a new folder")
-    draw_people(folder, layout.value, ids, images, seed, console, difficulty.value, truth)
+    draw_people(folder, layout.value, ids, images, seed, console, difficulty.value, ground_truth)
     console.print(f"{ids} people in the layout of {layout}: {folder}", soft_wrap=True)
 
 
@@ -105,7 +105,7 @@ def draw_people(
     seed: int,
     console: Console,
     difficulty: Level = "normal",
-    truth: bool = False,
+    ground_truth: bool = False,
     stopped: Event | None = None,
 ) -> None:
     """Generate a data set, with a progress bar.
@@ -130,6 +130,6 @@ def draw_people(
             images=images,
             seed=seed,
             difficulty=difficulty,
-            truth=truth,
+            ground_truth=ground_truth,
             progress=show,
         )

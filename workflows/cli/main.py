@@ -102,7 +102,7 @@ def train(
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/train-DATASET-TRIAL.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """Train one trial with Ray Train on all of its training people; measure it on its test people."""
+    """Train one trial with Ray Train on all of its training identities; measure it on its test identities."""
     from workflows.pipeline import train_and_measure
     from workflows.run import workflow
 
@@ -122,12 +122,12 @@ def train(
         console=console,
     ) as flow:
         chain = flow.chain(flow.config, trial)
-        there = "dsgan" not in chain.stages or chain.translators_file.is_file()
+        there = "dsgan" not in chain.stages or chain.generators_file.is_file()
         if stage is StageName.reid and not there:
             raise UserError(
-                f"--stage reid: {flow.out} holds no translators yet; run --stage dsgan --resume before"
+                f"--stage reid: {flow.out} holds no generators yet; run --stage dsgan --resume before"
             )
-        file, rows = train_and_measure(flow, only_translators=stage is StageName.dsgan)
+        file, rows = train_and_measure(flow, only_generators=stage is StageName.dsgan)
     if rows:
         _print_table(dataset.value, rows)
     console.print(f"{file}", soft_wrap=True)
@@ -138,12 +138,12 @@ def sweep(
     preset: PresetOption,
     data: DataOption,
     samples: Annotated[int, typer.Option(min=1, help="Configurations to try.")],
-    trial: Annotated[int, typer.Option(help="Trial whose training people are used.")] = 1,
+    trial: Annotated[int, typer.Option(help="Trial whose training identities are used.")] = 1,
     set_: SetOption = [],  # noqa: B006
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/sweep-PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """Search learning rates and loss weights on held-out training people."""
+    """Search learning rates and loss weights on held-out training identities."""
     from tsme.report.tables import samples_table
     from workflows.run import workflow
     from workflows.steps.sweep import choose
@@ -188,7 +188,7 @@ def ablate(
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/ablate-PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the translators are."""
+    """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the generators are."""
     from workflows.ablation import run_ablation
     from workflows.run import workflow
 
@@ -225,8 +225,8 @@ def test(
     ] = False,
     json: Annotated[str, typer.Option(metavar="FILE|URI", help="Also write the figures here.")] = "",
 ) -> None:
-    """Evaluate trained weights by their data set's protocol, on test people only."""
-    from tsme.config import Evaluation
+    """Evaluate trained weights by their data set's protocol, on test identities only."""
+    from tsme.config import EvaluationConfig
     from tsme.storage.atomic import write_json
     from workflows.evaluate_weights import test_weights
 
@@ -239,7 +239,7 @@ def test(
         if trial not in range(10):
             raise UserError(f"--trial {trial}: the gallery draws of {dataset} are 0 to 9")
         chosen["draws"], trial = [trial], None
-    evaluation, figures = Evaluation.model_validate(chosen), any_path(json) if json else None
+    evaluation, figures = EvaluationConfig.model_validate(chosen), any_path(json) if json else None
     results = test_weights(
         dataset.value, any_path(data), resume, trial, evaluation, cross_trial=cross_trial, console=console
     )

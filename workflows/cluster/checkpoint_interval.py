@@ -9,7 +9,7 @@ SMALL = 64 * 2**20  # bytes; below, a lost epoch is worth more than the time
 LOOK = 1.0  # seconds that Ray may take to notice what is ready, however small it is
 
 
-class Pace:
+class CheckpointInterval:
     """Says when the next checkpoint is due: the first at once, and of small ones every one.
 
     An epoch of RegDB takes a fast GPU a few seconds, and so does writing the published network and its

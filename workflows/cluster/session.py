@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from tsme.config import Config, Resources
+from tsme.config import Config, ResourcesConfig
 from tsme.errors import UserError
 from workflows.cluster.environment import job_environment
 
@@ -98,12 +98,12 @@ def fit_resources(config: Config, console: Console) -> Config:
     return config.model_copy(update={"resources": resources})
 
 
-def at_once(resources: Resources) -> int:
+def at_once(resources: ResourcesConfig) -> int:
     """How many training runs the cluster holds side by side now, at least one."""
     return max(1, _places(_nodes(), resources) // resources.workers)
 
 
-def side_by_side(resources: Resources, trials: int, console: Console) -> int:
+def side_by_side(resources: ResourcesConfig, trials: int, console: Console) -> int:
     """How many trials to train side by side; at most `trials`, at least one.
 
     Where a number is configured, a shared cluster is given some time to bring the nodes for it; then it
@@ -123,7 +123,7 @@ def cpus_of_a_worker(wanted: int) -> int:
     return min(wanted, largest) if largest else wanted  # no node yet: wait for one of that size
 
 
-def lacking(resources: Resources) -> str | None:
+def lacking(resources: ResourcesConfig) -> str | None:
     """What the cluster lacks for a training run, None if it holds one."""
     nodes = _nodes()
     for name, each in reversed(of_a_worker(resources).items()):  # the scarce GPUs first
@@ -141,12 +141,12 @@ def lacking(resources: Resources) -> str | None:
     return None
 
 
-def of_a_worker(resources: Resources) -> dict[str, float]:
+def of_a_worker(resources: ResourcesConfig) -> dict[str, float]:
     """What Ray reserves for one worker."""
     return {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
 
 
-def _wait_for_nodes(resources: Resources, console: Console) -> str | None:
+def _wait_for_nodes(resources: ResourcesConfig, console: Console) -> str | None:
     """Wait until a training run fits; returns what is still lacking when patience ends."""
     began, told = time.monotonic(), None
     with _asked_for(resources):
@@ -163,7 +163,7 @@ def _wait_for_nodes(resources: Resources, console: Console) -> str | None:
 
 
 @contextmanager
-def _asked_for(resources: Resources) -> Iterator[None]:
+def _asked_for(resources: ResourcesConfig) -> Iterator[None]:
     """Ask an autoscaler for the nodes of a training run, for the block.
 
     By a placement group, which goes when this process dies: what `request_resources` asks for would be
@@ -176,7 +176,7 @@ def _asked_for(resources: Resources) -> Iterator[None]:
         ray.util.remove_placement_group(group)
 
 
-def _places(nodes: list[dict[str, float]], resources: Resources) -> int:
+def _places(nodes: list[dict[str, float]], resources: ResourcesConfig) -> int:
     """How many workers the nodes hold: a worker's share must be on one of them, not here and there."""
     share = of_a_worker(resources).items()
     # Fractions of a GPU: 1 / 0.1 may come out just below 10.

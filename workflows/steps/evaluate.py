@@ -1,4 +1,4 @@
-"""Evaluation as Ray tasks: a trial's images described by its own weights, then each search ranked.
+"""Evaluation as Ray tasks: a trial's images embedd by its own weights, then each search ranked.
 
 All trials, modes, shots and gallery draws are in flight at once.
 """
@@ -18,20 +18,20 @@ import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from tsme.config import Evaluation, Precision, Resources
-from tsme.data.image_cache import PixelStore
+from tsme.config import EvaluationConfig, Precision, ResourcesConfig
+from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import JobFailed, failure
-from tsme.evaluation.evaluator import Row, describe_trial, refuse_foreign, score, to_row
+from tsme.evaluation.evaluator import Row, embed_trial, refuse_foreign, score, to_row
 from tsme.evaluation.features import Descriptors
 from tsme.evaluation.protocols import Search
-from tsme.models.checkpoint import Origin, load_model
+from tsme.models.checkpoint import Provenance, load_model
 from tsme.storage.object_store import AnyPath
 from workflows.spells import Spell
 
 
-class Exam(NamedTuple):
-    """Weights to measure on a trial's test people, by these searches, plain and otherwise as asked for.
+class EvaluationJob(NamedTuple):
+    """Weights to measure on a trial's test identities, by these searches, plain and otherwise as asked for.
 
     Weights are a file that every node sees, or a reference to its content.
     """
@@ -39,7 +39,7 @@ class Exam(NamedTuple):
     trial: int
     weights: AnyPath | ray.ObjectRef
     searches: list[Search]
-    evaluation: Evaluation
+    evaluation: EvaluationConfig
 
 
 class Evaluated(NamedTuple):
@@ -51,9 +51,9 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    exams: Mapping[str, Exam],
-    pixels: PixelStore,
-    resources: Resources,
+    jobs: Mapping[str, EvaluationJob],
+    pixels: ImageCache,
+    resources: ResourcesConfig,
     *,
     console: Console,
     cross_trial: bool = False,
@@ -61,9 +61,9 @@ def evaluate(
     """All exams, known by labels such as "trial 01", as they come.
 
     A task whose worker dies, or is left without an answer by a store, is tried again. Raises UserError
-    if weights saw test people and `cross_trial` is not set, else JobFailed with the label.
+    if weights saw test identities and `cross_trial` is not set, else JobFailed with the label.
     """
-    started = {label: _start(exam, pixels, resources, cross_trial) for label, exam in exams.items()}
+    started = {label: _start(job, pixels, resources, cross_trial) for label, job in jobs.items()}
     label_of = {ref: label for label, (_, refs) in started.items() for ref in refs}
     waiting = list(label_of)
     left = {label: len(refs) for label, (_, refs) in started.items()}
@@ -89,27 +89,27 @@ def evaluate(
 
 
 def _start(
-    exam: Exam, pixels: PixelStore, resources: Resources, cross_trial: bool
+    job: EvaluationJob, pixels: ImageCache, resources: ResourcesConfig, cross_trial: bool
 ) -> tuple[Any, list[Any]]:
-    """References to what an exam's tasks will make: when it was described; rows, and when each was."""
-    evaluation = exam.evaluation
-    known = ray.put(pixels.dataset.read(exam.trial))
+    """References to what an exam's tasks will make: when it was embedd; rows, and when each was."""
+    evaluation = job.evaluation
+    known = ray.put(pixels.dataset.read(job.trial))
     flips = (False, True) if evaluation.flip else (False,)
-    describe = ray.remote(
+    embed = ray.remote(
         num_cpus=resources.cpus,
         num_gpus=resources.gpus or 0,
         num_returns=2,
         max_retries=2,
         retry_exceptions=[JobFailed],
-    )(_describe)
+    )(_embed)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
-    described, spell = describe.remote(
-        exam.weights, known, pixels, flips, evaluation.precision, resources, cross_trial
+    embedd, spell = embed.remote(
+        job.weights, known, pixels, flips, evaluation.precision, resources, cross_trial
     )
     ranked = (False, True) if evaluation.rerank else (False,)
     return spell, [
-        rank.remote(described, known, search, flip, reranked)
-        for search, flip, reranked in product(exam.searches, flips, ranked)
+        rank.remote(embedd, known, search, flip, reranked)
+        for search, flip, reranked in product(job.searches, flips, ranked)
     ]
 
 
@@ -125,36 +125,36 @@ def _file(weights: AnyPath | bytes) -> Iterator[AnyPath]:
         yield Path(file.name)
 
 
-def _describe(
+def _embed(
     weights: AnyPath | bytes,
     trial: Trial,
-    pixels: PixelStore,
+    pixels: ImageCache,
     flips: tuple[bool, ...],
     precision: Precision,
-    resources: Resources,
+    resources: ResourcesConfig,
     cross_trial: bool,
-) -> tuple[tuple[Origin, dict[bool, Descriptors]], Spell]:
+) -> tuple[tuple[Provenance, dict[bool, Descriptors]], Spell]:
     began = time.time()
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
     with _file(weights) as file:
         model = load_model(file, device)
     if not cross_trial:
-        refuse_foreign(model.origin, trial)
+        refuse_foreign(model.provenance, trial)
     images = pixels.split(trial.test)
-    described = describe_trial(model, images, device, flips=flips, precision=precision)
-    return (model.origin, described), (began, time.time())
+    embedd = embed_trial(model, images, device, flips=flips, precision=precision)
+    return (model.provenance, embedd), (began, time.time())
 
 
 def _rank(
-    described: tuple[Origin, dict[bool, Descriptors]],
+    embedd: tuple[Provenance, dict[bool, Descriptors]],
     trial: Trial,
     search: Search,
     flip: bool,
     reranked: bool,
 ) -> tuple[Row, Spell]:
     began = time.time()
-    origin, descriptors = described
+    provenance, descriptors = embedd
     metrics = score(descriptors[flip], trial.test, search, reranked=reranked)
-    row = to_row(metrics, search, trial, origin, flip=flip, reranked=reranked)
+    row = to_row(metrics, search, trial, provenance, flip=flip, reranked=reranked)
     return row, (began, time.time())

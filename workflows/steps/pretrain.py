@@ -1,4 +1,4 @@
-"""First of all: trunks that learn from drawn people, where the configuration asks for them."""
+"""First of all: backbones that learn from synthetic identities, where the configuration asks for them."""
 
 from __future__ import annotations
 
@@ -11,64 +11,66 @@ import torch
 from ray.actor import ActorHandle
 from torch import Tensor
 
-from tsme.config import Backbone, Config, Resources
+from tsme.config import BackboneConfig, Config, ResourcesConfig
 from tsme.errors import failure
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
-from tsme.training.pretrain import SEED, DrawnTrunk, pretrain, read_people
+from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_people
 from workflows.cli.data import draw_people
 from workflows.cluster.session import cpus_of_a_worker
 from workflows.progress import Display
 from workflows.run import Workflow
 from workflows.spells import Spell
-from workflows.tracking.epochs import describe, log_epoch
+from workflows.tracking.epochs import epoch_event, log_epoch
 from workflows.tracking.runs import Run
 
 THREADS = 4  # more are of little use to so small a network
 
 
-def pretrain_trunks(flow: Workflow, config: Config, *, only_translators: bool = False) -> None:
-    """Make the drawn trunks that a configuration begins with, unless they are there.
+def pretrain_backbones(flow: Workflow, config: Config, *, only_generators: bool = False) -> None:
+    """Make the drawn backbones that a configuration begins with, unless they are there.
 
     Raises JobFailed with the cause.
     """
-    chain = flow.chain(config, next(iter(flow.trials)), only_translators=only_translators)
-    backbones: set[Backbone] = {getattr(config, stage).backbone for stage in chain.stages}
-    trunks = {DrawnTrunk.of(backbone, config.image) for backbone in backbones} - {None}
-    for trunk in sorted(cast(set[DrawnTrunk], trunks), key=lambda trunk: trunk.key):
-        file = trunk.file(flow.out / "stages")
+    chain = flow.chain(config, next(iter(flow.trials)), only_generators=only_generators)
+    backbones: set[BackboneConfig] = {getattr(config, stage).backbone for stage in chain.stages}
+    wanted = {SyntheticWeights.of(backbone, config.image) for backbone in backbones} - {None}
+    for weights in sorted(cast(set[SyntheticWeights], wanted), key=lambda weights: weights.key):
+        file = weights.file(flow.out / "stages")
         if file.is_file():
             continue
         with flow.step(
-            f"pretrain: a trunk on {trunk.recipe.people} drawn people of no data set"
+            f"pretrain: a backbone on {weights.recipe.identities} synthetic identities of no data set"
         ) as spells:
-            spells += _pretrain(flow, trunk, file)
+            spells += _pretrain(flow, weights, file)
 
 
-def _pretrain(flow: Workflow, trunk: DrawnTrunk, file: AnyPath) -> list[Spell]:
-    """Draw the people, train the trunk; when the worker worked."""
+def _pretrain(flow: Workflow, weights: SyntheticWeights, file: AnyPath) -> list[Spell]:
+    """Draw the people, train the backbone; when the worker worked."""
     resources = flow.config.resources
     # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
     cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
     trainer = _start(resources, cpus)  # in the time that drawing takes
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
-        recipe = trunk.recipe
-        draw_people(data, "regdb", recipe.people, recipe.images, SEED, flow.console)
-        pictures, people = read_people(data, trunk.image, recipe.modalities)
-    run = flow.run.child("stage 0 trunk", f"trunk {trunk.key}", {"stage": "trunk", "key": trunk.key})
+        recipe = weights.recipe
+        draw_people(data, "regdb", recipe.identities, recipe.images, SEED, flow.console)
+        pictures, people = read_people(data, weights.image, recipe.modalities)
+    run = flow.run.child(
+        "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}
+    )
     with Display(flow.console, resources) as display:
-        task = trainer.train.remote(trunk, pictures, people, file, run, display.board)
+        task = trainer.train.remote(weights, pictures, people, file, run, display.board)
         try:
             ray.get(task)
         except ray.exceptions.RayError as error:
-            raise failure(error, "pretraining a trunk") from None
+            raise failure(error, "pretraining a backbone") from None
     run.close()
     return display.spells
 
 
 class _Trainer:
-    """What trains a trunk, a Ray actor."""
+    """What trains a backbone, a Ray actor."""
 
     def __init__(self, cpus: int, device: str) -> None:
         torch.set_num_threads(cpus)
@@ -76,20 +78,20 @@ class _Trainer:
 
     def train(
         self,
-        trunk: DrawnTrunk,
+        weights: SyntheticWeights,
         pictures: Tensor,
         people: Tensor,
         file: AnyPath,
         run: Run,
         board: ActorHandle,
     ) -> None:
-        """Leave the trunk's weights in `file`."""
-        for result in pretrain(trunk, pictures, people, file, self.worker):
+        """Leave the backbone's weights in `file`."""
+        for result in pretrain(weights, pictures, people, file, self.worker):
             log_epoch(run, result)
-            board.post.remote(describe("drawn people", result))
+            board.post.remote(epoch_event("synthetic identities", result))
 
 
-def _start(resources: Resources, cpus: int) -> ActorHandle:
+def _start(resources: ResourcesConfig, cpus: int) -> ActorHandle:
     trainer = ray.remote(num_cpus=cpus, num_gpus=resources.gpus or 0, max_restarts=2, max_task_retries=2)(
         _Trainer
     )

@@ -1,4 +1,4 @@
-"""A sweep sample: one configuration's chain, measured on held-out people after every epoch."""
+"""A sweep sample: one configuration's chain, measured on held-out identities after every epoch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tsme.config import override
 from tsme.training.distributed import Worker
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.stages import Chain, run_chain
-from workflows.cluster.checkpoint_interval import Pace
+from workflows.cluster.checkpoint_interval import CheckpointInterval
 from workflows.steps.train import CHECKPOINT, load_checkpoint, save_checkpoint
-from workflows.tracking.epochs import describe, log_epoch, tell_precision
+from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
 from workflows.tracking.runs import Run
 
 
 @dataclass(frozen=True)
 class SampleJob:
-    """The chain a sample changes, with its validation people; the workflow's MLflow run."""
+    """The chain a sample changes, with its validation identities; the workflow's MLflow run."""
 
     chain: Chain
     parent: Run
@@ -45,17 +45,17 @@ class SampleJob:
         best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
         trained = state["epoch"] if state and state["stage"] == "reid" else 0
         worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
-        pace = Pace()
+        interval = CheckpointInterval()
         tell_precision(label, chain, dict.fromkeys(chain.stages, run), worker, self.board)
         try:
             for result in run_chain(chain, worker, state):
                 log_epoch(run, result)
-                self.board.post.remote(describe(label, result))
+                self.board.post.remote(epoch_event(label, result))
                 if result.stage == "reid":
                     trained = result.epoch
                     best = _better(best, result)
                     run.log_metrics(best, step=result.epoch)
-                    _report(result, best, pace)
+                    _report(result, best, interval)
         except Diverged as error:
             run.tag({"diverged": str(error)})
             run.close("FAILED")
@@ -75,14 +75,14 @@ def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:
     return {"best_mAP": score, "best_epoch": result.epoch} if score > best["best_mAP"] else best
 
 
-def _report(result: EpochResult, best: dict[str, Any], pace: Pace) -> None:
+def _report(result: EpochResult, best: dict[str, Any], interval: CheckpointInterval) -> None:
     figures = {
         "epoch": result.epoch,
         "trained": result.epoch,
         "val_mAP": result.metrics["val_mAP"],
         **best,
     }
-    if not pace.due:
+    if not interval.due:
         ray.tune.report(figures)
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -90,4 +90,4 @@ def _report(result: EpochResult, best: dict[str, Any], pace: Pace) -> None:
         checkpoint = save_checkpoint(result.checkpoint | {"best": best}, Path(folder))
         size, saved = (Path(folder) / CHECKPOINT).stat().st_size, time.monotonic()
         ray.tune.report(figures, checkpoint=checkpoint)  # which sends it to storage as well
-        pace.wrote(size, saved - began, time.monotonic() - saved)
+        interval.wrote(size, saved - began, time.monotonic() - saved)

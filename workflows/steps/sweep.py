@@ -1,4 +1,4 @@
-"""The configuration: chosen by a sweep on held-out training people of the first trial."""
+"""The configuration: chosen by a sweep on held-out training identities of the first trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tune.sweep import Sample, sweep
 from workflows.progress import Display
 from workflows.run import Workflow
 from workflows.spells import Spell
-from workflows.steps.pretrain import pretrain_trunks
+from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sample import SampleJob
 
 
@@ -42,7 +42,7 @@ class Choice:
 
 
 def choose(flow: Workflow) -> Choice:
-    """Sweep on the first trial: part of its training people measure what the others taught.
+    """Sweep on the first trial: part of its training identities measure what the others taught.
 
     Every sample trains with one worker. Raises JobFailed if none learnt anything.
     """
@@ -52,14 +52,14 @@ def choose(flow: Workflow) -> Choice:
     train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
     chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
-    pretrain_trunks(flow, config)
+    pretrain_backbones(flow, config)
     if config.resources.workers > 1:
         flow.console.print(
             f"note: samples train with one worker; {config.resources.workers} workers make batches "
             "that many times larger, for which the chosen learning rates may not be best"
         )
     title = f"choose: {samples} of the sweep's samples on trial {number}, "
-    title += f"measured on {len(held.identities)} held-out people"
+    title += f"measured on {len(held.identities)} held-out identities"
     file = flow.out / "sweep.json"
     with flow.step(title) as spells:
         if not file.exists():

@@ -19,17 +19,17 @@ import torch
 from ray.actor import ActorHandle
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from tsme.config import Resources
+from tsme.config import ResourcesConfig
 from tsme.errors import UserError, failure
 from tsme.storage.object_store import AnyPath, answering
 from tsme.training.distributed import Worker
 from tsme.training.loop import Diverged, EpochResult, Stage
 from tsme.training.stages import Chain, run_chain
-from workflows.cluster.checkpoint_interval import Pace
+from workflows.cluster.checkpoint_interval import CheckpointInterval
 from workflows.cluster.failures import Failures
 from workflows.cluster.network import Peers
 from workflows.cluster.session import of_a_worker
-from workflows.tracking.epochs import describe, log_epoch, tell_precision
+from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
 from workflows.tracking.runs import Run
 
 # A worker may be lost this often before the lane gives up; each time it goes on from the last checkpoint.
@@ -81,7 +81,7 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
         raise failure(first, f"training {name}") from error
 
 
-def scaling(resources: Resources) -> ray.train.ScalingConfig:
+def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
     """What Ray Train reserves for each worker."""
     return ray.train.ScalingConfig(
         num_workers=resources.workers,
@@ -108,28 +108,33 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.set_num_threads(jobs[0].chain.config.resources.cpus)
     checkpoint = load_checkpoint(ray.train.get_checkpoint())
-    pace = Pace()
+    interval = CheckpointInterval()
     for job in jobs:
-        if worker.agree(job.chain.done):
+        if worker.broadcast(job.chain.done):
             continue
         mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.key else None
         unfinished = dict(job.runs)
-        if worker.leads:
+        if worker.is_main:
             tell_precision(job.label, job.chain, job.runs, worker, parameters["board"])
         try:
             for result in run_chain(job.chain, worker, mine):
-                _report(job, result, worker, parameters["board"], folder, pace)
-                if worker.leads and result.epoch == result.epochs:
+                _report(job, result, worker, parameters["board"], folder, interval)
+                if worker.is_main and result.epoch == result.epochs:
                     unfinished.pop(result.stage).close()
         except (UserError, Diverged) as error:
             raise type(error)(f"{job.label}: {error}") from error
-        if worker.leads:  # runs of stages that were there already
+        if worker.is_main:  # runs of stages that were there already
             for run in unfinished.values():
                 run.close()
 
 
 def _report(
-    job: TrainJob, result: EpochResult, worker: Worker, board: ActorHandle, folder: Path, pace: Pace
+    job: TrainJob,
+    result: EpochResult,
+    worker: Worker,
+    board: ActorHandle,
+    folder: Path,
+    interval: CheckpointInterval,
 ) -> None:
     """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint, written in `folder`.
 
@@ -137,13 +142,13 @@ def _report(
     and its momenta. Where one is due after every epoch, an epoch is told of only once the one before is
     safe there, so a run killed at any moment repeats at most one of those it told of.
     """
-    due, began = worker.leads and pace.due, time.monotonic()
+    due, began = worker.is_main and interval.due, time.monotonic()
     if due:
         _wait_for_checkpoints()
     waited = time.monotonic() - began
-    if worker.leads:
+    if worker.is_main:
         log_epoch(job.runs[result.stage], result)
-        board.post.remote(describe(job.label, result))
+        board.post.remote(epoch_event(job.label, result))
     # A lane may hold several chains of one trial.
     name = f"trial{job.chain.trial:02d}-{job.chain.key}-{result.stage}-{result.epoch:04d}"
     checkpoint = None
@@ -152,7 +157,7 @@ def _report(
         (folder / name).mkdir()
         checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder / name)
         size = (folder / name / CHECKPOINT).stat().st_size
-        pace.wrote(size, time.monotonic() - began, waited)
+        interval.wrote(size, time.monotonic() - began, waited)
     ray.train.report(
         result.losses,
         checkpoint=checkpoint,

@@ -23,7 +23,7 @@ def log_epoch(run: Run, result: EpochResult) -> None:
         run.log_picture(result.preview, f"translations/epoch_{result.epoch:03d}.png")
 
 
-def describe(label: str, result: EpochResult) -> Event:
+def epoch_event(label: str, result: EpochResult) -> Event:
     """An epoch for the progress display."""
     words = f"loss {result.losses['total']:.3f}"
     if "val_mAP" in result.metrics:

@@ -14,7 +14,7 @@ from typing import Any
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "optuna", "pillow")
 
 
-def origin_tags(fingerprint: str) -> dict[str, str]:
+def provenance_tags(fingerprint: str) -> dict[str, str]:
     """What made the run: data, code and packages."""
     versions = {f"version.{package}": version(package) for package in PACKAGES}
     return versions | {

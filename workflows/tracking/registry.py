@@ -28,7 +28,7 @@ import tsme
 from tsme.errors import UserError
 from tsme.storage.object_store import AnyPath, RemotePath
 from workflows.tracking.runs import Run, check, connect, once
-from workflows.tracking.server import shown, why_lost
+from workflows.tracking.server import redact, why_lost
 
 CHAMPION = "champion"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -39,7 +39,7 @@ SERVING = ("torch", "torchvision", "numpy", "pillow", "pydantic", "safetensors")
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a version is judged by: `score` on held-out people of the data they come from."""
+    """What a version is judged by: `score` on held-out identities of the data they come from."""
 
     score: float
     validation_set: str
@@ -190,7 +190,9 @@ def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
         return True, f"version {champion.version} is of other data, with which scores do not compare"
     theirs = float(tags["validation_mAP"])
     wins = candidate.score > theirs
-    people = "" if tags["validation_set"] == candidate.validation_set else " (on other held-out people)"
+    people = (
+        "" if tags["validation_set"] == candidate.validation_set else " (on other held-out identities)"
+    )
     return wins, f"{'' if wins else 'not '}above version {champion.version}'s {theirs:.4f}{people}"
 
 
@@ -206,5 +208,5 @@ def fetch(uri: str, tracking: str, target: Path) -> Path:
         except MlflowException as error:
             if why_lost(error):
                 raise
-            raise UserError(f"{uri}: not found in {shown(tracking)} ({error.message})") from None
+            raise UserError(f"{uri}: not found in {redact(tracking)} ({error.message})") from None
     return Path(folder) / "data" / WEIGHTS

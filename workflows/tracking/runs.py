@@ -32,8 +32,8 @@ from tsme.config import Config
 from tsme.errors import JobFailed, UserError
 from tsme.storage.object_store import AnyPath
 from workflows.cluster.environment import in_submitted_job, prepare_mlflow
-from workflows.tracking.provenance import flatten, origin_tags
-from workflows.tracking.server import hurry, shown, told, why_lost
+from workflows.tracking.provenance import flatten, provenance_tags
+from workflows.tracking.server import redact, short_timeouts, to_user_error, why_lost
 
 PARENT_TAG = "mlflow.parentRunId"
 KEY_TAG = "tsme.key"
@@ -51,7 +51,7 @@ def tracking_uri(folder: Path, known: str | None = None) -> str:
     asked = os.environ.get("MLFLOW_TRACKING_URI")
     if asked and asked.startswith(SQLITE):  # workers have other working folders
         asked = f"{SQLITE}{Path(asked.removeprefix(SQLITE)).resolve()}"
-    if known and asked and shown(asked) == known:
+    if known and asked and redact(asked) == known:
         return asked  # with the password that is not written down
     return known or asked or f"{SQLITE}{folder.resolve() / 'mlflow.db'}"
 
@@ -66,15 +66,15 @@ def check(uri: str) -> None:
     deadline = time.monotonic() + (STARTING if in_submitted_job() else 0)
     while True:
         try:
-            with hurry():
+            with short_timeouts():
                 MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
             return
         except MlflowException as error:
             lost = why_lost(error)
             if lost is None:
-                raise UserError(str(told(uri, error, 0))) from None
+                raise UserError(str(to_user_error(uri, error, 0))) from None
             if time.monotonic() > deadline or "resolve" in lost:
-                raise UserError(f"MLFLOW_TRACKING_URI: no answer from {shown(uri)}: {lost}") from None
+                raise UserError(f"MLFLOW_TRACKING_URI: no answer from {redact(uri)}: {lost}") from None
         time.sleep(2)
 
 
@@ -88,7 +88,7 @@ def connect(uri: str) -> Iterator[MlflowClient]:
     except (MlflowException, OSError) as error:
         if not isinstance(error, MlflowException) and not hasattr(error, "response"):
             raise  # a file, not a request
-        raise told(uri, error, time.monotonic() - began) from error
+        raise to_user_error(uri, error, time.monotonic() - began) from error
 
 
 @contextmanager
@@ -179,7 +179,7 @@ class Run:
 
     def abandon(self, status: str) -> None:
         """End the run and its children if the store answers at once: why they end matters more."""
-        with suppress(JobFailed, UserError), hurry():
+        with suppress(JobFailed, UserError), short_timeouts():
             self.close_running_children(status)
             self.close(status)
 
@@ -195,7 +195,7 @@ def open_workflow(
         if run_id is not None:
             return _reopen(client, uri, run_id)
         experiment = _experiment(client, uri, f"tsme-{config.dataset}")
-        created = _create(client, experiment, name, None, uuid4().hex, origin_tags(fingerprint))
+        created = _create(client, experiment, name, None, uuid4().hex, provenance_tags(fingerprint))
         run = Run(uri, experiment, created)
         run.log_params(flatten(config.model_dump(mode="json")))
         source = LocalArtifactDatasetSource(str(data))
@@ -210,7 +210,7 @@ def _reopen(client: MlflowClient, uri: str, run_id: str) -> Run:
     except MlflowException as error:
         if why_lost(error):
             raise
-        message = f"{shown(uri)}: cannot continue MLflow run {run_id} ({error.message})"
+        message = f"{redact(uri)}: cannot continue MLflow run {run_id} ({error.message})"
         raise UserError(message) from None
     client.update_run(run_id, status="RUNNING")
     return Run(uri, run.info.experiment_id, run_id)

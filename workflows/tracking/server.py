@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from tsme.errors import JobFailed, UserError
 
 # Where a person waits, or nothing depends on the answer: three attempts in about as many seconds.
-HURRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+SHORT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
-def shown(uri: str) -> str:
+def redact(uri: str) -> str:
     """A store's address without user, password and options: to be printed and written."""
     parts = urlsplit(uri)
     if not parts.netloc:
@@ -25,9 +25,9 @@ def shown(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
-def told(uri: str, error: Exception, seconds: float) -> UserError | JobFailed:
+def to_user_error(uri: str, error: Exception, seconds: float) -> UserError | JobFailed:
     """What to report of an error of MLflow's client `seconds` after it was asked."""
-    where = f"MLflow at {shown(uri)}"
+    where = f"MLflow at {redact(uri)}"
     lost = why_lost(error)
     if lost is not None:
         return JobFailed(f"{where}: no answer for {seconds:.0f} s ({lost}); what is done is kept, "
@@ -51,10 +51,10 @@ def why_lost(error: Exception) -> str | None:
 
 
 @contextmanager
-def hurry() -> Iterator[None]:
+def short_timeouts() -> Iterator[None]:
     """No patience in the block with a server that does not answer."""
-    before = {name: os.environ.get(name) for name in HURRY}
-    os.environ |= HURRY
+    before = {name: os.environ.get(name) for name in SHORT_TIMEOUTS}
+    os.environ |= SHORT_TIMEOUTS
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from tsme.config import Backbone, Dsgan, Reid
+from tsme.config import BackboneConfig, DsganConfig, ReidConfig
 from tsme.data.types import MODALITIES, Modality
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,7 +56,7 @@ def _stage(
 class PlainTrunk(nn.Module):
     """A ResNet without its classifier and with stride 1 in layer4."""
 
-    def __init__(self, config: Backbone) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         block = Bottleneck if config.architecture == "resnet50" else BasicBlock
         depths = DEPTHS[config.architecture]
@@ -86,20 +86,20 @@ class PlainTrunk(nn.Module):
 class PlainStream(nn.Module):
     """One of the four streams: (B, 3, H, W) -> (B, C, H/16, W/16)."""
 
-    def __init__(self, config: Backbone) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.normalise = ImageNetRange()
-        self.trunk = PlainTrunk(config)
+        self.backbone = PlainTrunk(config)
 
     def forward(self, images: Tensor) -> Tensor:
         """The gated map of layer4."""
-        return self.trunk(self.normalise(images), gated=True)[-1]
+        return self.backbone(self.normalise(images), gated=True)[-1]
 
 
 class PlainHead(nn.Module):
     """Embedding and classifier of one stripe."""
 
-    def __init__(self, inputs: int, config: Reid, identities: int) -> None:
+    def __init__(self, inputs: int, config: ReidConfig, identities: int) -> None:
         super().__init__()
         size = config.embedding
         self.embed = nn.Sequential(nn.Linear(inputs, size), nn.BatchNorm1d(size), nn.LeakyReLU(0.1))
@@ -115,7 +115,7 @@ class PlainHead(nn.Module):
 class PlainReid(nn.Module):
     """Four streams and ten heads."""
 
-    def __init__(self, config: Reid, identities: int) -> None:
+    def __init__(self, config: ReidConfig, identities: int) -> None:
         super().__init__()
         self.streams = nn.ModuleDict(
             {m: nn.ModuleList(PlainStream(config.backbone) for _ in range(2)) for m in MODALITIES}
@@ -153,7 +153,7 @@ class PlainReid(nn.Module):
             outputs[kind] = embeddings, logits
         return outputs
 
-    def describe(self, images: Tensor, translations: Tensor, modality: Modality) -> Tensor:
+    def embed(self, images: Tensor, translations: Tensor, modality: Modality) -> Tensor:
         """Descriptors (B, 6 E): a normalised embedding of every stripe of the fused map."""
         real, translated = self.maps(images, translations, modality)
         pooled = F.adaptive_avg_pool2d((real + translated) / 2, (KINDS["fused"], 1))
@@ -170,7 +170,7 @@ def _upsample(inputs: int, outputs: int) -> nn.Sequential:
 class PlainGenerator(nn.Module):
     """DSGAN's generator: a ResNet encoder, and a decoder that adds its maps back."""
 
-    def __init__(self, config: Dsgan) -> None:
+    def __init__(self, config: DsganConfig) -> None:
         super().__init__()
         self.normalise = ImageNetRange()
         self.encoder = PlainTrunk(config.backbone)
@@ -201,10 +201,10 @@ class PlainGenerator(nn.Module):
 class PlainTranslators(nn.Module):
     """Both generators."""
 
-    def __init__(self, config: Dsgan) -> None:
+    def __init__(self, config: DsganConfig) -> None:
         super().__init__()
-        self.to_infrared = PlainGenerator(config)
-        self.to_visible = PlainGenerator(config)
+        self.visible_to_infrared = PlainGenerator(config)
+        self.infrared_to_visible = PlainGenerator(config)
 
 
 class PlainDiscriminators(nn.Module):

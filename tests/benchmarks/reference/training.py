@@ -1,4 +1,4 @@
-"""Both stages' steps and extraction as published: translators online, losses and optimisers as loops.
+"""Both stages' steps and extraction as published: generators online, losses and optimisers as loops.
 
 Shapes: B images of one modality, E embedding. Images are float (B, 3, H, W) in [-1, 1].
 """
@@ -17,12 +17,12 @@ from tests.benchmarks.reference.networks import (
     PlainReid,
     PlainTranslators,
 )
-from tsme.config import Config, ReidLoss
-from tsme.data.images import grey
+from tsme.config import Config, ReidLossConfig
+from tsme.data.images import grayscale
 from tsme.data.transforms import to_range
 from tsme.data.types import Modality
 from tsme.seeding import generator
-from tsme.training.image_pool import ReplayPool
+from tsme.training.image_pool import ImagePool
 
 BATCH = 64  # images described at once
 
@@ -46,7 +46,7 @@ def reference_losses(
     outputs: Mapping[str, tuple[Iterable[Tensor], Iterable[Tensor]]],
     visible_labels: Tensor,
     infrared_labels: Tensor,
-    weights: ReidLoss,
+    weights: ReidLossConfig,
 ) -> dict[str, Tensor]:
     """Terms of stage 2 by kind of head and their weighted sum `total`, in the outputs' own precision.
 
@@ -71,12 +71,12 @@ def reference_losses(
 
 
 class ReidTraining:
-    """Stage 2 with both translators inside every step."""
+    """Stage 2 with both generators inside every step."""
 
     def __init__(self, config: Config, identities: int, device: torch.device) -> None:
         self.config = config
         self.network = PlainReid(config.reid, identities).to(device)
-        self.translators = PlainTranslators(config.dsgan).to(device)
+        self.generators = PlainTranslators(config.dsgan).to(device)
         self.restart()
 
     def restart(self) -> None:
@@ -100,10 +100,10 @@ class ReidTraining:
         self, visible: Tensor, visible_grey: Tensor, infrared: Tensor, labels: tuple[Tensor, Tensor]
     ) -> dict[str, float]:
         """Translate both ways with generators in training mode, then learn."""
-        self.translators.train()
+        self.generators.train()
         with torch.no_grad():
-            visible_translated = self.translators.to_infrared(visible_grey)
-            infrared_translated = self.translators.to_visible(infrared)
+            visible_translated = self.generators.visible_to_infrared(visible_grey)
+            infrared_translated = self.generators.infrared_to_visible(infrared)
         return self.learn((visible, visible_translated), (infrared, infrared_translated), labels)
 
     def learn(
@@ -124,21 +124,21 @@ class ReidTraining:
 
 @torch.no_grad()
 def describe(
-    network: PlainReid, translators: PlainTranslators, images: Tensor, modality: Modality
+    network: PlainReid, generators: PlainTranslators, images: Tensor, modality: Modality
 ) -> Tensor:
     """Descriptors (n, 6 E) of uint8 images (n, 3, H, W), translated on the way.
 
     As published, both generators translate every batch, and one of the translations is used.
     """
     network.eval()
-    translators.eval()
+    generators.eval()
     device = next(network.parameters()).device
     chunks = []
     for chunk in images.split(BATCH):
-        real, shades = to_range(chunk).to(device), to_range(grey(chunk)).to(device)
-        infrared, visible = translators.to_infrared(shades), translators.to_visible(real)
+        real, shades = to_range(chunk).to(device), to_range(grayscale(chunk)).to(device)
+        infrared, visible = generators.visible_to_infrared(shades), generators.infrared_to_visible(real)
         used = infrared if modality == "visible" else visible
-        chunks.append(network.describe(real, used, modality).cpu())
+        chunks.append(network.embed(real, used, modality).cpu())
     return torch.cat(chunks)
 
 
@@ -150,7 +150,7 @@ def describe_stored(
     network.eval()
     device = next(network.parameters()).device
     real, translated = (to_range(x).to(device) for x in (images, translations))
-    return network.describe(real, translated, modality).cpu()
+    return network.embed(real, translated, modality).cpu()
 
 
 class DsganTraining:
@@ -158,13 +158,13 @@ class DsganTraining:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config = config
-        self.translators = PlainTranslators(config.dsgan).to(device)
+        self.generators = PlainTranslators(config.dsgan).to(device)
         self.discriminators = PlainDiscriminators(config.dsgan.discriminator_width).to(device)
         self.restart()
 
     def restart(self) -> None:
         """Begin with fresh optimiser state and no earlier translations."""
-        settings, networks = self.config.dsgan.optimizer, (self.translators, self.discriminators)
+        settings, networks = self.config.dsgan.optimizer, (self.generators, self.discriminators)
         self.optimizers = [
             torch.optim.Adam(
                 network.parameters(),
@@ -173,24 +173,27 @@ class DsganTraining:
             )
             for network in networks
         ]
-        self.pools = [ReplayPool(self.config.dsgan.replay) for _ in networks]
+        self.pools = [ImagePool(self.config.dsgan.image_pool) for _ in networks]
         self.random = generator(self.config.seed, "reference")
 
     def step(self, visible: Tensor, infrared: Tensor) -> dict[str, float]:
         """Generators, whose gradients also reach the discriminators; then the discriminators."""
-        to_infrared, to_visible = self.translators.to_infrared, self.translators.to_visible
+        visible_to_infrared, infrared_to_visible = (
+            self.generators.visible_to_infrared,
+            self.generators.infrared_to_visible,
+        )
         judges, weights = self.discriminators, self.config.dsgan.loss
         translate, judge = self.optimizers
 
         translate.zero_grad()
-        fake_infrared = to_infrared(visible)
-        fake_visible = to_visible(infrared)
+        fake_infrared = visible_to_infrared(visible)
+        fake_visible = infrared_to_visible(infrared)
         adversarial = _least_squares(judges.visible(fake_visible), 1.0)
         adversarial = adversarial + _least_squares(judges.infrared(fake_infrared), 1.0)
-        cycle = F.l1_loss(to_visible(fake_infrared), visible)
-        cycle = cycle + F.l1_loss(to_infrared(fake_visible), infrared)
-        identity = F.l1_loss(to_visible(visible), visible)
-        identity = identity + F.l1_loss(to_infrared(infrared), infrared)
+        cycle = F.l1_loss(infrared_to_visible(fake_infrared), visible)
+        cycle = cycle + F.l1_loss(visible_to_infrared(fake_visible), infrared)
+        identity = F.l1_loss(infrared_to_visible(visible), visible)
+        identity = identity + F.l1_loss(visible_to_infrared(infrared), infrared)
         total = adversarial + weights.cycle * cycle + weights.identity * identity
         total.backward()
         translate.step()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.unit.data.datasets import llcm_cases
 
-# Trial -> training and test people, drawn so that the trials' overlaps are not symmetric.
+# Trial -> training and test identities, drawn so that the trials' overlaps are not symmetric.
 PEOPLE = {1: ([285, 3, 12], [8, 30]), 2: ([3, 8], [12, 285, 30])}
 FOLDERS = {"visible": ("Visible", "v"), "thermal": ("Thermal", "t")}
 

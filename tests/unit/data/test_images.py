@@ -13,7 +13,7 @@ from PIL import Image
 from tsme.data import images
 from tsme.data.datasets.regdb import RegDB
 from tsme.data.fingerprint import fingerprint
-from tsme.data.images import decode, grey, open_image
+from tsme.data.images import decode, grayscale, open_image
 from tsme.data.types import Trial
 from tsme.errors import UserError
 
@@ -89,7 +89,7 @@ def test_first_bad_image_of_a_list_is_named(regdb: Path) -> None:
 def test_grey_agrees_with_the_definition_and_with_pillow() -> None:
     pixels = noise(9, 7)
     images = torch.from_numpy(pixels).permute(2, 0, 1)
-    result = grey(images)
+    result = grayscale(images)
     assert result.dtype == torch.uint8 and result.shape == images.shape
     for y, x in np.ndindex(9, 7):
         red, green, blue = (float(v) for v in pixels[y, x])
@@ -103,7 +103,7 @@ def test_grey_agrees_with_the_definition_and_with_pillow() -> None:
 def test_grey_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) -> None:
     images = torch.rand(2, 5, 3, 4, 2, dtype=torch.float64).to(dtype)
     before = images.clone()
-    result = grey(images)
+    result = grayscale(images)
     assert result.dtype == dtype and result.shape == images.shape
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).reshape(3, 1, 1)
     wanted = (images.double() * weights).sum(2, keepdim=True).expand(2, 5, 3, 4, 2)
@@ -116,7 +116,7 @@ def test_grey_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) -> No
 
 def test_grey_pictures_stay_the_same() -> None:
     levels = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
-    assert torch.equal(grey(levels), levels)
+    assert torch.equal(grayscale(levels), levels)
 
 
 def test_fingerprint_is_of_the_contents_alone(regdb: Path, tmp_path: Path) -> None:

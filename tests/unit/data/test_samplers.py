@@ -130,7 +130,7 @@ def test_workers_do_not_draw_the_same_random_numbers():
 
 @pytest.mark.parametrize(("identities", "world_size"), [(6, 1), (3, 2), (1, 6)])
 def test_too_few_people_are_a_user_error(identities, world_size):
-    with pytest.raises(UserError, match=r"5 training people.*takes 6.*reid\.identities"):
+    with pytest.raises(UserError, match=r"5 training identities.*takes 6.*reid\.identities"):
         sampler(identities=identities, world_size=world_size)
 
 

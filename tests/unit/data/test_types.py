@@ -86,7 +86,7 @@ def test_hold_out_repeats_with_its_seed_only():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_hold_out_of_fewer_than_four_people_is_a_user_error(count):
-    with pytest.raises(UserError, match=f"{count} training people.*at least 4"):
+    with pytest.raises(UserError, match=f"{count} training identities.*at least 4"):
         hold_out(trial(split(PEOPLE[:count], PEOPLE[:count])), 0.5, 0)
 
 
@@ -107,7 +107,7 @@ def test_people_a_data_set_holds_out_itself_are_taken(seed):
 @pytest.mark.parametrize("listed", [(103,), tuple(PEOPLE[:-1]), (999, 998)])
 def test_a_validation_list_that_leaves_too_few_on_either_side_is_a_user_error(listed):
     whole = trial(split(PEOPLE, PEOPLE), validation=listed)
-    with pytest.raises(UserError, match=f"{len(listed)} of 20 training people are listed"):
+    with pytest.raises(UserError, match=f"{len(listed)} of 20 training identities are listed"):
         hold_out(whole, 0.5, 0)
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tsme.config import Backbone, Config, Dsgan, Image, Reid
+from tsme.config import BackboneConfig, Config, DsganConfig, ImageConfig, ReidConfig
 from tsme.data.datasets.regdb import RegDB
-from tsme.data.image_cache import PixelStore
+from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import UserError
 from tsme.evaluation.evaluator import (
     FIGURES,
     Row,
-    describe_trial,
+    embed_trial,
     refuse_foreign,
     score,
     summarise,
@@ -28,7 +28,7 @@ from tsme.evaluation.evaluator import (
 )
 from tsme.evaluation.features import extract, extract_all
 from tsme.evaluation.protocols import direction, full_searches
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
 from tsme.synthetic.generate import generate_regdb
@@ -39,13 +39,13 @@ DIRECTIONS = ("visible-to-infrared", "infrared-to-visible")
 
 def evaluated(model, trial: Trial, images, *, flip: bool = False, reranked: bool = False) -> list[Row]:
     """Both directions of a trial, as the workflow's tasks measure them."""
-    described = describe_trial(model, images, CPU, flips=[flip])[flip]
+    described = embed_trial(model, images, CPU, flips=[flip])[flip]
     return [
         to_row(
             score(described, trial.test, search, reranked=reranked),
             search,
             trial,
-            model.origin,
+            model.provenance,
             flip=flip,
             reranked=reranked,
         )
@@ -65,15 +65,15 @@ def trial(make_split) -> Trial:
 
 
 def test_weights_of_another_trial_are_refused_naming_both(make_model, trial):
-    # People 5 and 9 of (2, 5, 9) are among the six test people.
-    with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test people"):
-        refuse_foreign(make_model(trial=7).origin, trial)
-    refuse_foreign(make_model(trial=2, people=(0, 1)).origin, trial)
+    # People 5 and 9 of (2, 5, 9) are among the six test identities.
+    with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test identities"):
+        refuse_foreign(make_model(trial=7).provenance, trial)
+    refuse_foreign(make_model(trial=2, people=(0, 1)).provenance, trial)
 
 
 def test_weights_that_have_seen_test_people_are_refused_whatever_trial_they_are_of(make_model, trial):
     with pytest.raises(UserError, match="trained on 2 of the 6 people to test on"):
-        refuse_foreign(make_model(trial=2).origin, trial)
+        refuse_foreign(make_model(trial=2).provenance, trial)
 
 
 def test_what_another_trials_weights_saw_is_stated(make_model, trial, images):
@@ -92,7 +92,7 @@ def test_rows_of_a_trials_own_weights(make_model, trial, images):
         assert (row.queries, row.skipped_queries, row.gallery, row.test_identities) == (12, 0, 12, 6)
         assert (row.flip, row.rerank, row.draw, row.protocol) == (False, False, None, row.direction)
         described = {
-            m: extract(model.network, images[m], translate(model.translators, images[m], m, CPU), m, CPU)
+            m: extract(model.network, images[m], translate(model.generators, images[m], m, CPU), m, CPU)
             for m in (query, gallery)
         }
         hits = 0
@@ -127,7 +127,7 @@ def test_flip_and_re_ranking_change_figures_and_are_named_in_the_row(make_model,
 def test_mirror_averaged_descriptors_against_their_definition(make_model, images):
     model = make_model()
     network = model.network
-    translations = translate_split(model.translators, images, CPU)
+    translations = translate_split(model.generators, images, CPU)
     got = extract_all(network, images, translations, CPU, flip=True)["visible"]
     plain = extract(network, images["visible"], translations["visible"], "visible", CPU)
     mirrored = extract(
@@ -142,7 +142,7 @@ def test_mirror_averaged_descriptors_against_their_definition(make_model, images
 def test_bfloat16_descriptors_are_close_and_of_length_one(make_model, images):
     model = make_model()
     single, half = (
-        describe_trial(model, images, CPU, flips=[True], precision=precision)[True]
+        embed_trial(model, images, CPU, flips=[True], precision=precision)[True]
         for precision in ("float32", "bfloat16")
     )
     for modality, expected in single.items():
@@ -164,7 +164,7 @@ def test_descriptors_come_from_evaluation_mode_without_trace(make_model, noise, 
     assert (got.shape, got.dtype) == ((70, 48), torch.float32)
     with torch.no_grad():
         x = images[[3, 69]].float() / 255 * 2 - 1
-        expected = network.eval().describe(x, -x, "visible")
+        expected = network.eval().embed(x, -x, "visible")
     torch.testing.assert_close(got[[3, 69]], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -174,7 +174,7 @@ def test_name_of_a_direction():
 
 def test_validation_looks_at_the_mean_of_the_data_sets_directions(make_model, trial, images):
     model = make_model(trial=2)
-    translations = translate_split(model.translators, images, CPU)
+    translations = translate_split(model.generators, images, CPU)
     rows = evaluated(model, trial, images)
     for dataset, expected in (("regdb", rows), ("sysu", rows[1:])):
         got = validate(model.network, images, translations, trial.test, dataset, CPU)
@@ -240,20 +240,20 @@ def test_untrained_networks_find_people_by_chance(tmp_path):
     or label would show as a multiple of chance.
     """
     generate_regdb(tmp_path / "data", identities=24, images=3, trials=1, size=(16, 32), workers=1)
-    small = Backbone(architecture="resnet10", width=8, weights="none")
+    small = BackboneConfig(architecture="resnet10", width=8, weights="none")
     config = Config(
-        image=Image(height=32, width=16),
-        dsgan=Dsgan(backbone=small),
-        reid=Reid(backbone=small, embedding=16),
+        image=ImageConfig(height=32, width=16),
+        dsgan=DsganConfig(backbone=small),
+        reid=ReidConfig(backbone=small, embedding=16),
     )
     dataset = RegDB(tmp_path / "data")
     split = dataset.read(1).test
-    images = PixelStore(dataset, "untrained", 32, 16).split(split)
+    images = ImageCache(dataset, "untrained", 32, 16).split(split)
     scores = []
     for seed in range(5):
         torch.manual_seed(seed)
-        network, translators = TsmeNet(config.reid, 12), Translators(config.dsgan)
-        translations = translate_split(translators, images, CPU)
+        network, generators = TsmeNet(config.reid, 12), Generators(config.dsgan)
+        translations = translate_split(generators, images, CPU)
         figures = validate(network, images, translations, split, "regdb", CPU)
         scores.append(figures["val_rank1"])
     assert len(split.identities) == 12

@@ -1,4 +1,4 @@
-"""Scores of translations against written-out definitions; trivial translators; collapse."""
+"""Scores of translations against written-out definitions; trivial generators; collapse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tsme.config import override
-from tsme.data.images import grey
+from tsme.data.images import grayscale
 from tsme.evaluation.image_quality import (
     Features,
     HeldOut,
@@ -18,7 +18,7 @@ from tsme.evaluation.image_quality import (
     frechet,
     match_histogram,
 )
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 
 CPU = torch.device("cpu")
 
@@ -32,26 +32,28 @@ class Levels(nn.Module):
         return torch.stack(halves, dim=1)[:, :, None, None]
 
 
-def held(images: dict, truths: dict | None = None, features: dict | None = None) -> HeldOut:
-    return HeldOut(images, truths or {}, features or {})
+def held(images: dict, ground_truths: dict | None = None, features: dict | None = None) -> HeldOut:
+    return HeldOut(images, ground_truths or {}, features or {})
 
 
-def naive_psnr(made: Tensor, truth: Tensor) -> float:
+def naive_psnr(made: Tensor, ground_truth: Tensor) -> float:
     values = []
-    for one, two in zip(made.double(), truth.double(), strict=True):
+    for one, two in zip(made.double(), ground_truth.double(), strict=True):
         error = ((one - two) ** 2).mean()
         values.append(10 * math.log10(255**2 / float(error)))
     return sum(values) / len(values)
 
 
-def naive_ssim(made: Tensor, truth: Tensor) -> float:
+def naive_ssim(made: Tensor, ground_truth: Tensor) -> float:
     """Wang et al., 2004: an 11 x 11 Gaussian window of 1.5 pixels at every pixel; borders reflected."""
     axis = np.arange(11) - 5
     line = np.exp(-(axis**2) / (2 * 1.5**2))
     window = np.outer(line, line) / np.outer(line, line).sum()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     values = []
-    planes = (x.flatten(0, 1).double().numpy() for x in (made, truth))  # (n 3, H, W): each channel alone
+    planes = (
+        x.flatten(0, 1).double().numpy() for x in (made, ground_truth)
+    )  # (n 3, H, W): each channel alone
     for one, two in zip(*planes, strict=True):
         found = []
         height, width = one.shape
@@ -76,21 +78,23 @@ def test_frechet_distances_are_not_of_tf32(noise):
 
 def test_likeness_is_of_the_luminance_and_as_defined(noise):
     images = {"visible": noise(3, 1), "infrared": noise(3, 2)}
-    truths = {"visible": grey(noise(3, 3)), "infrared": noise(3, 4)}
-    # Translators make channels that need not agree; of a visible image they make the luminance.
-    made = {"visible": noise(3, 5), "infrared": grey(noise(3, 6))}
-    scores = held(images, truths).score(made, CPU)
+    ground_truths = {"visible": grayscale(noise(3, 3)), "infrared": noise(3, 4)}
+    # Generators make channels that need not agree; of a visible image they make the luminance.
+    made = {"visible": noise(3, 5), "infrared": grayscale(noise(3, 6))}
+    scores = held(images, ground_truths).score(made, CPU)
     assert set(scores) == {"psnr_infrared", "ssim_infrared", "psnr_visible", "ssim_visible"}
     for source, target in (("visible", "infrared"), ("infrared", "visible")):
-        truth = grey(truths[source])  # of a visible truth the luminance counts; an infrared one is grey
-        assert scores[f"psnr_{target}"] == pytest.approx(naive_psnr(made[source], truth), rel=1e-5)
-        assert scores[f"ssim_{target}"] == pytest.approx(naive_ssim(made[source], truth), abs=1e-4)
+        ground_truth = grayscale(
+            ground_truths[source]
+        )  # of a visible truth the luminance counts; an infrared one is grayscale
+        assert scores[f"psnr_{target}"] == pytest.approx(naive_psnr(made[source], ground_truth), rel=1e-5)
+        assert scores[f"ssim_{target}"] == pytest.approx(naive_ssim(made[source], ground_truth), abs=1e-4)
 
 
 def test_a_perfect_translation_scores_one(noise):
     images = {"visible": noise(2, 1), "infrared": noise(2, 2)}
-    truths = {"visible": grey(noise(2, 3)), "infrared": grey(noise(2, 4))}
-    scores = held(images, truths).score(truths, CPU)
+    ground_truths = {"visible": grayscale(noise(2, 3)), "infrared": grayscale(noise(2, 4))}
+    scores = held(images, ground_truths).score(ground_truths, CPU)
     assert scores["ssim_infrared"] == scores["ssim_visible"] == pytest.approx(1.0)
     assert scores["psnr_infrared"] == math.inf or scores["psnr_infrared"] > 80
 
@@ -118,18 +122,18 @@ def test_a_frechet_distance_is_that_of_two_gaussians(noise):
 def test_distances_are_to_real_images_of_the_modality_that_was_made(noise):
     images = {"visible": noise(20, 1), "infrared": (noise(20, 2) * 0.4).to(torch.uint8)}
     features = {"visible": Features(Levels(), 2), "infrared": Features(Levels(), 2)}
-    right = {"visible": images["infrared"], "infrared": grey(images["visible"])}
+    right = {"visible": images["infrared"], "infrared": grayscale(images["visible"])}
     scores = held(images, features=features).score(right, CPU)
     assert scores == pytest.approx({"frechet_infrared": 0.0, "frechet_visible": 0.0}, abs=1e-5)
-    wrong = {"visible": grey(images["visible"]), "infrared": images["infrared"]}
+    wrong = {"visible": grayscale(images["visible"]), "infrared": images["infrared"]}
     assert min(held(images, features=features).score(wrong, CPU).values()) > 0.05
 
 
 def test_matched_histograms_keep_the_order_and_take_the_distribution(noise):
-    reference = grey((noise(30, 1) * 0.3).to(torch.uint8) + 20)
+    reference = grayscale((noise(30, 1) * 0.3).to(torch.uint8) + 20)
     images = noise(4, 2)
     matched = match_histogram(images, reference)
-    for source, result in zip(grey(images)[:, 0], matched[:, 0], strict=True):
+    for source, result in zip(grayscale(images)[:, 0], matched[:, 0], strict=True):
         order = source.flatten().argsort(stable=True)
         assert (result.flatten()[order].int().diff() >= 0).all()
         quantiles = torch.linspace(0.05, 0.95, 10)
@@ -140,18 +144,18 @@ def test_matched_histograms_keep_the_order_and_take_the_distribution(noise):
 
 def test_a_collapsed_translator_is_named(tiny, noise):
     torch.manual_seed(0)
-    translators = Translators(tiny.dsgan)
+    generators = Generators(tiny.dsgan)
     images = {"visible": noise(8, 1), "infrared": noise(8, 2)}
     with torch.no_grad():  # what it makes then depends on its input
-        for network in (translators.to_infrared, translators.to_visible):
+        for network in (generators.visible_to_infrared, generators.infrared_to_visible):
             network.to_image.weight.mul_(300)
-    before = {k: v.clone() for k, v in translators.state_dict().items()}
-    assert collapsed(translators, images, CPU) == ""
-    assert all(torch.equal(before[k], v) for k, v in translators.state_dict().items())
+    before = {k: v.clone() for k, v in generators.state_dict().items()}
+    assert collapsed(generators, images, CPU) == ""
+    assert all(torch.equal(before[k], v) for k, v in generators.state_dict().items())
     with torch.no_grad():
-        translators.to_visible.to_image.weight.zero_()
-    assert "to visible" in collapsed(translators, images, CPU)
-    assert "0.0 %" in collapsed(translators, images, CPU)
+        generators.infrared_to_visible.to_image.weight.zero_()
+    assert "to visible" in collapsed(generators, images, CPU)
+    assert "0.0 %" in collapsed(generators, images, CPU)
 
 
 def test_without_skips_the_decoder_sees_the_last_map_alone(tiny, noise):
@@ -159,7 +163,7 @@ def test_without_skips_the_decoder_sees_the_last_map_alone(tiny, noise):
     image = noise(2, 1).float() / 127.5 - 1
     for skips in (True, False):
         torch.manual_seed(0)
-        network = Translators(override(tiny, {"dsgan.skips": skips}).dsgan).to_infrared.eval()
+        network = Generators(override(tiny, {"dsgan.skips": skips}).dsgan).visible_to_infrared.eval()
         maps = network.encoder(network.normalise(image))
         plain = network(image)
         network.encoder = nn.Module()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsme.config import Evaluation
+from tsme.config import EvaluationConfig
 from tsme.data.types import ImageList, Split, Trial
 from tsme.errors import UserError
 from tsme.evaluation.protocols import full_searches, searches
@@ -51,7 +51,7 @@ def names(trial: Trial, search) -> list[str]:
 
 @pytest.mark.parametrize("name", ["regdb", "csv"])
 def test_regdb_searches_everything_in_both_directions(trial, tmp_path, name):
-    found = searches(Listed(tmp_path, name), trial, Evaluation())
+    found = searches(Listed(tmp_path, name), trial, EvaluationConfig())
     assert [search.name for search in found] == ["visible-to-infrared", "infrared-to-visible"]
     visible, infrared = np.arange(len(trial.test.visible)), np.arange(len(trial.test.infrared))
     for search, queries, gallery in zip(found, (visible, infrared), (infrared, visible), strict=True):
@@ -60,7 +60,7 @@ def test_regdb_searches_everything_in_both_directions(trial, tmp_path, name):
 
 
 def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
-    found = searches(Listed(tmp_path, "sysu"), trial, Evaluation())
+    found = searches(Listed(tmp_path, "sysu"), trial, EvaluationConfig())
     assert len(found) == 2 * 2 * 10
     assert {(s.mode, s.shots, s.draw) for s in found} == {
         (mode, shots, draw)
@@ -71,7 +71,7 @@ def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
     for search in found:
         assert (search.rule, search.query, search.drawn_by) == ("sysu", "infrared", "seed")
         assert len(search.queries) == len(trial.test.infrared)  # in both modes
-    few = Evaluation(modes=("indoor",), shots=("multi",), draws=(3,))
+    few = EvaluationConfig(modes=("indoor",), shots=("multi",), draws=(3,))
     (only,) = searches(Listed(tmp_path, "sysu"), trial, few)
     assert only.name == "indoor-search multi-shot" and only.draw == 3
 
@@ -87,13 +87,13 @@ def test_single_shot_draws_are_those_of_the_fields_python_code(trial, tmp_path, 
         for c in cameras
         if c in VISIBLE[p]
     ]
-    evaluation = Evaluation(modes=(mode,), shots=("single",), draws=(draw,))
+    evaluation = EvaluationConfig(modes=(mode,), shots=("single",), draws=(draw,))
     (search,) = searches(Listed(tmp_path, "sysu"), trial, evaluation)
     assert sorted(names(trial, search)) == sorted(expected)
 
 
 def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
-    evaluation = Evaluation(modes=("all",), shots=("multi",))
+    evaluation = EvaluationConfig(modes=("all",), shots=("multi",))
     galleries = set()
     for search in searches(Listed(tmp_path, "sysu"), trial, evaluation):
         found = names(trial, search)
@@ -127,8 +127,8 @@ def test_draws_do_not_depend_on_the_order_of_the_list(trial, tmp_path):
     shuffled = images.take(order)
     other = Trial(1, trial.train, Split(shuffled, trial.test.infrared))
     for one, two in zip(
-        searches(Listed(tmp_path, "sysu"), trial, Evaluation()),
-        searches(Listed(tmp_path, "sysu"), other, Evaluation()),
+        searches(Listed(tmp_path, "sysu"), trial, EvaluationConfig()),
+        searches(Listed(tmp_path, "sysu"), other, EvaluationConfig()),
         strict=True,
     ):
         assert set(names(trial, one)) == set(names(other, two))
@@ -157,7 +157,7 @@ def write_permutations(root: Path, draws: int = 10) -> dict[tuple[int, int, int]
 
 def test_galleries_are_the_authors_where_their_file_is(trial, tmp_path):
     frames = write_permutations(tmp_path)
-    found = searches(Listed(tmp_path, "sysu"), trial, Evaluation())
+    found = searches(Listed(tmp_path, "sysu"), trial, EvaluationConfig())
     assert len(found) == 40
     for search in found:
         assert search.drawn_by == "rand_perm_cam.mat"
@@ -187,7 +187,7 @@ def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
     )
     damaged = Trial(1, trial.train, Split(extra, trial.test.infrared))
     with pytest.raises(UserError, match=r"cam5/0005/0001\.jpg: drawn by exp/rand_perm_cam\.mat"):
-        searches(Listed(tmp_path, "sysu"), damaged, Evaluation())
+        searches(Listed(tmp_path, "sysu"), damaged, EvaluationConfig())
 
 
 def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp_path):
@@ -197,11 +197,11 @@ def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp
     damaged = Trial(1, trial.train, Split(images.take(np.flatnonzero(~gone)), trial.test.infrared))
     first = frames[2, 9, 0][0]
     with pytest.raises(UserError, match=rf"cam2/0009/{first:04d}\.jpg: drawn by"):
-        searches(Listed(tmp_path, "sysu"), damaged, Evaluation())
+        searches(Listed(tmp_path, "sysu"), damaged, EvaluationConfig())
 
 
 def test_llcm_draws_one_image_of_each_person_and_camera_in_both_directions(trial, tmp_path):
-    found = searches(Listed(tmp_path, "llcm"), trial, Evaluation())
+    found = searches(Listed(tmp_path, "llcm"), trial, EvaluationConfig())
     assert [search.name for search in found] == ["visible-to-infrared"] * 10 + [
         "infrared-to-visible"
     ] * 10
@@ -231,7 +231,7 @@ def test_nothing_to_ask_for_or_to_search_is_an_error(trial, tmp_path, name, lost
     parts = {"visible": trial.test.visible, "infrared": trial.test.infrared}
     parts[lost] = parts[lost].keep([])
     with pytest.raises(UserError, match=message):
-        searches(Listed(tmp_path, name), Trial(1, trial.train, Split(**parts)), Evaluation())
+        searches(Listed(tmp_path, name), Trial(1, trial.train, Split(**parts)), EvaluationConfig())
 
 
 def test_validation_searches_all_images_in_the_data_sets_own_directions(trial):

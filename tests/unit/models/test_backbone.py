@@ -1,4 +1,4 @@
-"""The ResNet trunk against torchvision's."""
+"""The ResNet backbone against torchvision's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50
 
-from tsme.config import Backbone
+from tsme.config import BackboneConfig
 from tsme.errors import UserError
-from tsme.models.backbone import Normalise, Trunk, build_trunk
+from tsme.models.backbone import Backbone, Normalise, build_backbone
 
 PUBLISHED = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 
@@ -20,7 +20,7 @@ PUBLISHED = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_names_and_shapes_are_torchvisions_without_the_classifier(name):
     with torch.device("meta"):
-        ours, theirs = Trunk(name, 64).state_dict(), PUBLISHED[name]().state_dict()
+        ours, theirs = Backbone(name, 64).state_dict(), PUBLISHED[name]().state_dict()
     expected = {k: v.shape for k, v in theirs.items() if not k.startswith("fc.")}
     assert {k: v.shape for k, v in ours.items()} == expected
 
@@ -46,12 +46,12 @@ def torchvision_maps(network: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def test_a_file_of_torchvisions_weights_gives_torchvisions_maps(published, weights):
-    trunk = build_trunk(Backbone(architecture="resnet18", weights=str(weights))).eval()
+    backbone = build_backbone(BackboneConfig(architecture="resnet18", weights=str(weights))).eval()
     x = torch.randn(2, 3, 48, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        for ours, theirs in zip(trunk(x), torchvision_maps(published, x), strict=False):
+        for ours, theirs in zip(backbone(x), torchvision_maps(published, x), strict=False):
             torch.testing.assert_close(ours, theirs)
-    assert torch.equal(trunk.layer4[1].conv2.weight, published.layer4[1].conv2.weight)
+    assert torch.equal(backbone.layer4[1].conv2.weight, published.layer4[1].conv2.weight)
 
 
 def test_a_file_without_batch_counters_loads(published, tmp_path):
@@ -59,8 +59,8 @@ def test_a_file_without_batch_counters_loads(published, tmp_path):
     path = tmp_path / "old.safetensors"
     state = published.state_dict()
     save_file({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, path)
-    trunk = build_trunk(Backbone(architecture="resnet18", weights=str(path)))
-    assert torch.equal(trunk.conv1.weight, published.conv1.weight)
+    backbone = build_backbone(BackboneConfig(architecture="resnet18", weights=str(path)))
+    assert torch.equal(backbone.conv1.weight, published.conv1.weight)
 
 
 def damage(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
@@ -77,32 +77,34 @@ def test_weights_that_do_not_fit_are_a_user_error(published, tmp_path, how):
     save_file(damage(published.state_dict(), how), path)
     name = "layer5.weight" if how == "unexpected" else r"layer3\.0\.conv1\.weight"
     with pytest.raises(UserError, match=rf"{how}\.safetensors: does not fit resnet18.*{name}"):
-        build_trunk(Backbone(architecture="resnet18", weights=str(path)))
+        build_backbone(BackboneConfig(architecture="resnet18", weights=str(path)))
 
 
 @pytest.mark.parametrize(("architecture", "width"), [("resnet34", 64), ("resnet18", 32)])
 def test_weights_of_another_network_are_a_user_error(weights, architecture, width):
     with pytest.raises(UserError, match=f"does not fit {architecture} of width {width}"):
-        build_trunk(Backbone(architecture=architecture, width=width, weights=str(weights)))
+        build_backbone(BackboneConfig(architecture=architecture, width=width, weights=str(weights)))
 
 
 def test_a_missing_or_foreign_weights_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"absent\.safetensors: no such weights file"):
-        build_trunk(Backbone(architecture="resnet18", weights=str(tmp_path / "absent.safetensors")))
+        build_backbone(
+            BackboneConfig(architecture="resnet18", weights=str(tmp_path / "absent.safetensors"))
+        )
     foreign = tmp_path / "foreign.safetensors"
     foreign.write_bytes(b"not a model at all")
     with pytest.raises(UserError, match=r"foreign\.safetensors: not a safetensors file"):
-        build_trunk(Backbone(architecture="resnet18", weights=str(foreign)))
+        build_backbone(BackboneConfig(architecture="resnet18", weights=str(foreign)))
 
 
 @pytest.mark.parametrize("architecture", ["resnet10", "resnet18", "resnet34", "resnet50"])
 def test_maps_have_the_strides_and_widths_of_the_method(architecture):
     with torch.device("meta"):
-        trunk = Trunk(architecture, 16)
-        maps = trunk(torch.zeros(2, 3, 96, 48))
+        backbone = Backbone(architecture, 16)
+        maps = backbone(torch.zeros(2, 3, 96, 48))
     wide = 4 if architecture == "resnet50" else 1
     channels = [16, 16 * wide, 32 * wide, 64 * wide, 128 * wide]
-    assert trunk.channels == channels
+    assert backbone.channels == channels
     for x, width, stride in zip(maps, channels, (2, 4, 8, 16, 16), strict=True):
         assert x.shape == (2, width, 96 // stride, 48 // stride)
 

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from tsme.config import override
 from tsme.errors import UserError
 from tsme.models.checkpoint import (
+    load_generators,
     load_model,
-    load_translators,
-    read_origin,
+    read_provenance,
+    save_generators,
     save_model,
-    save_translators,
 )
 
 CPU = torch.device("cpu")
@@ -41,13 +41,13 @@ def rewrite(path: Path, tensors=None, header=None) -> None:
 
 def test_everything_returns_to_the_last_bit(make_model, saved):
     before, after = make_model(), load_model(saved, CPU)
-    assert after.origin == before.origin == read_origin(saved)
-    for one, two in ((before.network, after.network), (before.translators, after.translators)):
+    assert after.provenance == before.provenance == read_provenance(saved)
+    for one, two in ((before.network, after.network), (before.generators, after.generators)):
         expected, got = one.state_dict(), two.state_dict()
         assert expected.keys() == got.keys()
         for name, value in expected.items():
             assert value.dtype == got[name].dtype and torch.equal(value, got[name]), name
-    name = "streams.visible.0.trunk.bn1.num_batches_tracked"
+    name = "streams.visible.0.backbone.bn1.num_batches_tracked"
     assert int(after.network.state_dict()[name]) == 11  # buffers too
 
 
@@ -55,15 +55,15 @@ def test_a_loaded_model_describes_as_the_saved_one(make_model, saved, noise):
     before, after = make_model(), load_model(saved, CPU)
     images = noise(3).float() / 127.5 - 1
     for modality in ("visible", "infrared"):
-        pair = [m.network.describe(images, -images, modality) for m in (before, after)]
+        pair = [m.network.embed(images, -images, modality) for m in (before, after)]
         torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-6)
-    pair = [m.translators.to_visible(images) for m in (before, after)]
+    pair = [m.generators.infrared_to_visible(images) for m in (before, after)]
     torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-6)
 
 
 def test_a_loaded_model_is_frozen_and_in_evaluation_mode(saved):
     model = load_model(saved, CPU)
-    for network in (model.network, model.translators):
+    for network in (model.network, model.generators):
         assert not any(module.training for module in network.modules())
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
@@ -76,13 +76,13 @@ def test_the_file_is_plain_safetensors(saved):
     metadata = header.pop("__metadata__")
     ends = [entry["data_offsets"][1] for entry in header.values()]
     assert len(content) == 8 + length + max(ends)
-    assert json.loads(metadata["origin"])["train_identities"] == [2, 5, 9]
-    assert {name.split(".")[0] for name in header} == {"network", "translators"}
+    assert json.loads(metadata["provenance"])["train_identities"] == [2, 5, 9]
+    assert {name.split(".")[0] for name in header} == {"network", "generators"}
 
 
 def test_saving_again_replaces_the_file_and_leaves_nothing_else(make_model, saved):
     save_model(saved, make_model(trial=4, people=(1, 2)))
-    assert read_origin(saved).trial == 4
+    assert read_provenance(saved).trial == 4
     assert list(saved.parent.iterdir()) == [saved]
 
 
@@ -90,15 +90,15 @@ def test_weights_that_would_be_fetched_are_not_needed_to_load(make_model, tmp_pa
     """A model trained from a weights file loads where that file is no longer."""
     model, path = make_model(), tmp_path / "model.safetensors"
     gone = {f"{stage}.backbone.weights": "/nowhere/resnet.safetensors" for stage in ("dsgan", "reid")}
-    origin = model.origin.model_copy(update={"config": override(model.origin.config, gone)})
-    save_model(path, type(model)(origin, model.network, model.translators))
+    provenance = model.provenance.model_copy(update={"config": override(model.provenance.config, gone)})
+    save_model(path, type(model)(provenance, model.network, model.generators))
     loaded = load_model(path, CPU)
-    assert loaded.origin == origin
-    weight = "streams.visible.0.trunk.conv1.weight"
+    assert loaded.provenance == provenance
+    weight = "streams.visible.0.backbone.conv1.weight"
     assert torch.equal(loaded.network.state_dict()[weight], model.network.state_dict()[weight])
 
 
-@pytest.mark.parametrize("read", [read_origin, lambda path: load_model(path, CPU)])
+@pytest.mark.parametrize("read", [read_provenance, lambda path: load_model(path, CPU)])
 @pytest.mark.parametrize("keep", [0, 5, 200, 0.5, -1])
 def test_a_truncated_file_is_a_user_error_that_names_it(saved, keep, read):
     content = saved.read_bytes()
@@ -107,7 +107,7 @@ def test_a_truncated_file_is_a_user_error_that_names_it(saved, keep, read):
         read(saved)
 
 
-@pytest.mark.parametrize("read", [read_origin, lambda path: load_model(path, CPU)])
+@pytest.mark.parametrize("read", [read_provenance, lambda path: load_model(path, CPU)])
 @pytest.mark.parametrize("content", [b"PK\x03\x04 a zip", b"\x80\x02}q\x00.", b"BM" + bytes(300)])
 def test_another_kind_of_file_is_a_user_error_that_names_it(tmp_path, content, read):
     path = tmp_path / "picture.bmp"
@@ -116,7 +116,7 @@ def test_another_kind_of_file_is_a_user_error_that_names_it(tmp_path, content, r
         read(path)
 
 
-@pytest.mark.parametrize("read", [read_origin, lambda path: load_model(path, CPU)])
+@pytest.mark.parametrize("read", [read_provenance, lambda path: load_model(path, CPU)])
 def test_a_missing_file_or_a_folder_is_a_user_error_that_names_it(tmp_path, read):
     for path in (tmp_path / "absent.safetensors", tmp_path):
         with pytest.raises(UserError, match=f"{path.name}: no such file"):
@@ -124,7 +124,7 @@ def test_a_missing_file_or_a_folder_is_a_user_error_that_names_it(tmp_path, read
 
 
 @pytest.mark.parametrize(
-    "header", [{"origin": None}, {"origin": "{}"}, {"origin": "not json"}, {"format": "tsme-999"}]
+    "header", [{"provenance": None}, {"provenance": "{}"}, {"provenance": "not json"}, {"format": "tsme-999"}]
 )
 def test_a_header_of_another_kind_is_a_user_error(saved, header):
     rewrite(saved, header=header)
@@ -134,7 +134,7 @@ def test_a_header_of_another_kind_is_a_user_error(saved, header):
 
 @pytest.mark.parametrize(
     "name",
-    ["network.real_heads.0.classify.weight", "translators.to_visible.encoder.bn1.running_mean"],
+    ["network.real_heads.0.classify.weight", "generators.infrared_to_visible.encoder.bn1.running_mean"],
 )
 @pytest.mark.parametrize("value", [None, torch.zeros(2, 7)])
 def test_weights_that_do_not_fit_are_a_user_error(saved, name, value):
@@ -150,14 +150,14 @@ def test_a_weight_too_many_is_a_user_error(saved):
 
 
 def test_stage_one_returns_frozen_and_to_the_last_bit(make_model, tiny, noise, tmp_path):
-    path, translators = tmp_path / "stage1.safetensors", make_model().translators
-    translators.train().requires_grad_(True)
+    path, generators = tmp_path / "stage1.safetensors", make_model().generators
+    generators.train().requires_grad_(True)
     images = {"visible": noise(5, 1), "infrared": noise(3, 2)}
-    save_translators(path, translators, images)
-    loaded, translations = load_translators(path, tiny, CPU)
+    save_generators(path, generators, images)
+    loaded, translations = load_generators(path, tiny, CPU)
     assert translations.keys() == images.keys()
     assert all(torch.equal(translations[m], images[m]) for m in images)
-    for name, value in translators.state_dict().items():
+    for name, value in generators.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
     assert not any(module.training for module in loaded.modules())
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -165,7 +165,7 @@ def test_stage_one_returns_frozen_and_to_the_last_bit(make_model, tiny, noise, t
 
 def test_a_truncated_stage_one_file_is_a_user_error_that_names_it(make_model, tiny, noise, tmp_path):
     path = tmp_path / "stage1.safetensors"
-    save_translators(path, make_model().translators, {"visible": noise(1), "infrared": noise(1)})
+    save_generators(path, make_model().generators, {"visible": noise(1), "infrared": noise(1)})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"stage1\.safetensors"):
-        load_translators(path, tiny, CPU)
+        load_generators(path, tiny, CPU)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from tsme.config import Backbone, Dsgan
-from tsme.models.dsgan import Discriminator, Discriminators, Generator, Translators
+from tsme.config import BackboneConfig, DsganConfig
+from tsme.models.dsgan import Discriminator, Discriminators, Generator, Generators
 
 STAGES = {"decode4": 16, "decode3": 16, "decode2": 8, "decode1": 4, "to_image": 2}  # strides of inputs
 
 
-def config(architecture: str = "resnet10", width: int = 8) -> Dsgan:
-    return Dsgan(backbone=Backbone(architecture=architecture, width=width, weights="none"))
+def config(architecture: str = "resnet10", width: int = 8) -> DsganConfig:
+    return DsganConfig(backbone=BackboneConfig(architecture=architecture, width=width, weights="none"))
 
 
 @pytest.fixture
@@ -147,17 +147,17 @@ def test_discriminator_scores_an_image_alone():
 
 def test_translators_send_each_image_through_the_right_generators():
     torch.manual_seed(0)
-    pair, visible, infrared = Translators(config()).eval(), picture(1), picture(2)
+    pair, visible, infrared = Generators(config()).eval(), picture(1), picture(2)
     with torch.no_grad():
         got = pair(visible, infrared)
-        to_infrared, to_visible = pair.to_infrared, pair.to_visible
+        visible_to_infrared, infrared_to_visible = pair.visible_to_infrared, pair.infrared_to_visible
         expected = {
-            "fake_infrared": to_infrared(visible),
-            "fake_visible": to_visible(infrared),
-            "cycled_visible": to_visible(to_infrared(visible)),
-            "cycled_infrared": to_infrared(to_visible(infrared)),
-            "same_infrared": to_infrared(infrared),
-            "same_visible": to_visible(visible),
+            "fake_infrared": visible_to_infrared(visible),
+            "fake_visible": infrared_to_visible(infrared),
+            "cycled_visible": infrared_to_visible(visible_to_infrared(visible)),
+            "cycled_infrared": visible_to_infrared(infrared_to_visible(infrared)),
+            "same_infrared": visible_to_infrared(infrared),
+            "same_visible": infrared_to_visible(visible),
         }
     for name, image in expected.items():
         torch.testing.assert_close(getattr(got, name), image, msg=name)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tsme.config import Backbone, Dsgan, Reid
+from tsme.config import BackboneConfig, DsganConfig, ReidConfig
 from tsme.models.dsgan import Generator
 from tsme.models.inference import autocast, folded
 from tsme.models.reid import TsmeNet
@@ -16,14 +16,14 @@ CPU = torch.device("cpu")
 ARCHITECTURES = ("resnet10", "resnet50")
 
 
-def backbone(architecture: str) -> Backbone:
-    return Backbone(architecture=architecture, width=8, weights="none")
+def backbone(architecture: str) -> BackboneConfig:
+    return BackboneConfig(architecture=architecture, width=8, weights="none")
 
 
 @pytest.fixture(params=ARCHITECTURES)
 def network(request, unsettle) -> TsmeNet:
     torch.manual_seed(0)
-    network = TsmeNet(Reid(backbone=backbone(request.param), embedding=6), 5).eval()
+    network = TsmeNet(ReidConfig(backbone=backbone(request.param), embedding=6), 5).eval()
     unsettle(network)
     return network
 
@@ -36,10 +36,10 @@ def picture(seed: int) -> Tensor:
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
 def test_a_folded_network_describes_alike(network, modality):
     ready = folded(network)
-    expected = network.describe(picture(1), picture(2), modality)
-    got = ready.describe(picture(1), picture(2), modality)
+    expected = network.embed(picture(1), picture(2), modality)
+    got = ready.embed(picture(1), picture(2), modality)
     assert (got - expected).abs().max() < 1e-4 * expected.abs().max()
-    other = ready.describe(picture(1), picture(3), modality)
+    other = ready.embed(picture(1), picture(3), modality)
     assert (other - expected).abs().max() > 1e-2 * expected.abs().max()
 
 
@@ -47,7 +47,7 @@ def test_a_folded_network_describes_alike(network, modality):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_folded_generator_translates_alike(architecture, unsettle):
     torch.manual_seed(1)
-    generator = Generator(Dsgan(backbone=backbone(architecture))).eval()
+    generator = Generator(DsganConfig(backbone=backbone(architecture))).eval()
     unsettle(generator)
     torch.testing.assert_close(folded(generator)(picture(1)), generator(picture(1)), rtol=1e-4, atol=1e-4)
 

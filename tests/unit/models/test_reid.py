@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsme.config import Backbone, Reid
+from tsme.config import BackboneConfig, ReidConfig
 from tsme.models.reid import TsmeNet, gate, rows, stripes
 
 E, K = 6, 5
 KINDS = {"fused": 6, "real": 2, "translated": 2}
 
 
-def tiny_config() -> Reid:
-    return Reid(backbone=Backbone(architecture="resnet10", width=8, weights="none"), embedding=E)
+def tiny_config() -> ReidConfig:
+    return ReidConfig(
+        backbone=BackboneConfig(architecture="resnet10", width=8, weights="none"), embedding=E
+    )
 
 
 @pytest.fixture
@@ -76,9 +78,9 @@ def test_stripes_equal_a_loop_over_rows(height, count):
 @pytest.mark.parametrize("which", [0, 1])
 def test_layer3_and_layer4_are_gated_in_every_stream(network, modality, which):
     stream, image, seen = network.streams[modality][which], picture(5), {}
-    trunk = stream.trunk
-    trunk.layer3.register_forward_hook(lambda _, __, out: seen.update(three=out.clone()))
-    trunk.layer4.register_forward_hook(
+    backbone = stream.backbone
+    backbone.layer3.register_forward_hook(lambda _, __, out: seen.update(three=out.clone()))
+    backbone.layer4.register_forward_hook(
         lambda _, inputs, out: seen.update(into_four=inputs[0].clone(), four=out.clone())
     )
     with torch.no_grad():
@@ -98,8 +100,8 @@ def test_streams_start_alike_and_share_nothing(network):
     parameters = [p for s in streams for p in s.parameters()]
     assert len({p.data_ptr() for p in parameters}) == len(parameters)
     with torch.no_grad():
-        streams[0].trunk.conv1.weight.zero_()
-    assert all(s.trunk.conv1.weight.any() for s in streams[1:])
+        streams[0].backbone.conv1.weight.zero_()
+    assert all(s.backbone.conv1.weight.any() for s in streams[1:])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,7 +180,7 @@ def naive_head(head, x: Tensor) -> Tensor:
 def test_descriptor_is_six_normalised_fused_embeddings_side_by_side(network, modality):
     image, translation = picture(6, 3), picture(7, 3)
     with torch.no_grad():
-        got = network.describe(image, translation, modality)
+        got = network.embed(image, translation, modality)
         real, translated = network.maps(image, translation, modality)
         pieces = []
         for index, head in enumerate(network.fused_heads):
@@ -192,33 +194,33 @@ def test_descriptor_is_six_normalised_fused_embeddings_side_by_side(network, mod
 def test_descriptor_uses_the_streams_of_its_own_modality(network):
     image, translation = picture(6), picture(7)
     with torch.no_grad():
-        before = network.describe(image, translation, "visible")
+        before = network.embed(image, translation, "visible")
         for stream in network.streams["infrared"]:
-            stream.trunk.conv1.weight.zero_()
-        assert torch.equal(network.describe(image, translation, "visible"), before)
+            stream.backbone.conv1.weight.zero_()
+        assert torch.equal(network.embed(image, translation, "visible"), before)
         for stream in network.streams["visible"]:
-            weights = stream.trunk.conv1.weight.clone()
-            stream.trunk.conv1.weight.zero_()
-            assert not torch.allclose(network.describe(image, translation, "visible"), before, atol=1e-3)
-            stream.trunk.conv1.weight.copy_(weights)
+            weights = stream.backbone.conv1.weight.clone()
+            stream.backbone.conv1.weight.zero_()
+            assert not torch.allclose(network.embed(image, translation, "visible"), before, atol=1e-3)
+            stream.backbone.conv1.weight.copy_(weights)
 
 
 def test_descriptor_does_not_depend_on_its_neighbours(network):
     image, translation = picture(6, 4), picture(7, 4)
     with torch.no_grad():
-        together = network.describe(image, translation, "visible")
+        together = network.embed(image, translation, "visible")
         for k in range(4):
-            alone = network.describe(image[k : k + 1], translation[k : k + 1], "visible")
+            alone = network.embed(image[k : k + 1], translation[k : k + 1], "visible")
             torch.testing.assert_close(alone[0], together[k])
 
 
 def test_published_size_and_cost():
     """Four ResNet-50 streams (23.508 M each) and ten heads; two streams describe an image."""
     with torch.device("meta"):
-        net = TsmeNet(Reid(backbone=Backbone(weights="none")), 206).eval()
+        net = TsmeNet(ReidConfig(backbone=BackboneConfig(weights="none")), 206).eval()
         image = torch.zeros(1, 3, 288, 144)
         with FlopCounterMode(display=False) as counter:
-            net.describe(image, image, "visible")
+            net.embed(image, image, "visible")
     millions = sum(p.numel() for p in net.parameters()) / 1e6
     assert millions == pytest.approx(105.59, abs=0.01)
     assert counter.get_total_flops() / 1e9 == pytest.approx(20.53, abs=0.01)

@@ -1,4 +1,4 @@
-"""Pixels through a frozen translator."""
+"""Pixels through a frozen generator."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from tsme.models.dsgan import Translators
+from tsme.models.dsgan import Generators
 from tsme.models.translate import translate
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def translators(tiny, unsettle) -> Translators:
+def generators(tiny, unsettle) -> Generators:
     torch.manual_seed(0)
-    pair = Translators(tiny.dsgan)
+    pair = Generators(tiny.dsgan)
     unsettle(pair)
     return pair.eval()
 
@@ -32,50 +32,50 @@ def naive_grey(images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
 def test_each_modality_takes_its_generator_and_visible_images_are_turned_grey(
-    translators, noise, modality
+    generators, noise, modality
 ):
     images = noise(5)
-    got = translate(translators, images, modality, CPU)
+    got = translate(generators, images, modality, CPU)
     assert got.dtype == torch.uint8 and got.shape == images.shape
     source = naive_grey(images) if modality == "visible" else images.double()
-    network = translators.to_infrared if modality == "visible" else translators.to_visible
+    network = generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible
     with torch.no_grad():
         expected = naive_pixels(network((source / 255 * 2 - 1).float()))
     assert np.abs(got.numpy() - expected).max() < 0.51
     assert got.float().std() > 2
 
 
-def test_colour_makes_no_difference_to_a_visible_images_translation(translators, noise):
+def test_colour_makes_no_difference_to_a_visible_images_translation(generators, noise):
     images = noise(3)
-    grey = naive_grey(images).to(torch.uint8)
-    assert torch.equal(*(translate(translators, x, "visible", CPU) for x in (images, grey)))
-    assert not torch.equal(*(translate(translators, x, "infrared", CPU) for x in (images, grey)))
+    grayscale = naive_grey(images).to(torch.uint8)
+    assert torch.equal(*(translate(generators, x, "visible", CPU) for x in (images, grayscale)))
+    assert not torch.equal(*(translate(generators, x, "infrared", CPU) for x in (images, grayscale)))
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_a_translation_does_not_depend_on_its_neighbours(translators, noise, modality):
-    translators.train()  # whatever mode they come in
+def test_a_translation_does_not_depend_on_its_neighbours(generators, noise, modality):
+    generators.train()  # whatever mode they come in
     images = noise(130)  # three chunks
-    together = translate(translators, images, modality, CPU)
+    together = translate(generators, images, modality, CPU)
     for row in (0, 63, 64, 129):
-        alone = translate(translators, images[row : row + 1], modality, CPU)
-        # One grey level, should the convolutions of one image round otherwise than those of 64.
+        alone = translate(generators, images[row : row + 1], modality, CPU)
+        # One grayscale level, should the convolutions of one image round otherwise than those of 64.
         assert (alone[0].int() - together[row].int()).abs().max() <= 1
 
 
-def test_translating_leaves_the_translators_as_they_were(translators, noise):
-    before = {k: v.clone() for k, v in translators.state_dict().items()}
-    translate(translators, noise(4), "visible", CPU)
-    after = translators.state_dict()
+def test_translating_leaves_the_translators_as_they_were(generators, noise):
+    before = {k: v.clone() for k, v in generators.state_dict().items()}
+    translate(generators, noise(4), "visible", CPU)
+    after = generators.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(p.grad is None for p in translators.parameters())
+    assert all(p.grad is None for p in generators.parameters())
 
 
-def test_convolutions_of_float32_are_not_tf32_and_repeat(translators, noise):
+def test_convolutions_of_float32_are_not_tf32_and_repeat(generators, noise):
     def flags() -> tuple[bool, bool]:
         return torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
 
     seen, before = [], flags()
-    translators.to_visible.register_forward_pre_hook(lambda *_: seen.append(flags()))
-    translate(translators, noise(2), "infrared", CPU)
+    generators.infrared_to_visible.register_forward_pre_hook(lambda *_: seen.append(flags()))
+    translate(generators, noise(2), "infrared", CPU)
     assert seen == [(False, True)] and flags() == before

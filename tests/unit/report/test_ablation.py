@@ -17,8 +17,8 @@ OVER = {"plain": None, "more": "plain", "most": "more"}
 def row(mAP: float, direction: str = "visible-to-infrared", **options: object) -> Row:
     figures = {"rank1": mAP / 2, "rank5": 0.0, "rank10": 0.0, "rank20": 0.0, "mAP": mAP, "mINP": mAP / 4}
     counts = {"queries": 4, "skipped_queries": 0, "gallery": 4, "test_identities": 2}
-    origin = {"model": "k", "model_trial": 1, "seen_identities": 0}
-    return Row(trial=1, direction=direction, **figures, **counts, **origin, **options)
+    provenance = {"model": "k", "model_trial": 1, "seen_identities": 0}
+    return Row(trial=1, direction=direction, **figures, **counts, **provenance, **options)
 
 
 SAMPLES = {
@@ -74,7 +74,7 @@ def test_tables_say_what_adds_to_what():
     console.print(ablation_table(compare(SAMPLES, OVER), 3))
     scores = {
         "DSGAN": [{"ssim_infrared": 0.5}, {"ssim_infrared": 0.7}],
-        "grey copy": [{"ssim_infrared": 0.1}],
+        "grayscale copy": [{"ssim_infrared": 0.1}],
     }
     console.print(translation_table(scores))
     text = console.export_text()

@@ -1,4 +1,4 @@
-"""Drawn people: values out of range, folders that are taken, and what a failure leaves."""
+"""Synthetic identities: values out of range, folders that are taken, and what a failure leaves."""
 
 from pathlib import Path
 

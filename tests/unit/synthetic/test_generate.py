@@ -1,4 +1,4 @@
-"""Drawn people in RegDB's layout: files, determinism and errors."""
+"""Synthetic identities in RegDB's layout: files, determinism and errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,8 +78,8 @@ def test_images_are_rgb_and_thermal_is_grey(dataset: Path) -> None:
         with Image.open(path) as image:
             assert (image.format, image.mode, image.size) == ("BMP", "RGB", (64, 128))
             pixels = np.asarray(image).astype(int)
-        grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (np.ptp(pixels, axis=2) == 0).all())
-        assert grey == (path.parts[-3] == "Thermal")
+        grayscale = bool((pixels[..., 0] == pixels[..., 1]).all() and (np.ptp(pixels, axis=2) == 0).all())
+        assert grayscale == (path.parts[-3] == "Thermal")
 
 
 def test_lists_name_every_image_once(dataset: Path) -> None:

@@ -1,4 +1,4 @@
-"""Drawn people in all layouts: which files there are, what the lists say, and what a seed determines."""
+"""Synthetic identities in all layouts: which files there are, what the lists say, and what a seed determines."""
 
 import csv
 from collections import defaultdict
@@ -11,9 +11,9 @@ from PIL import Image
 from tsme.config import DatasetName
 from tsme.data.datasets.registry import open_dataset
 from tsme.synthetic.generate import generate
-from tsme.synthetic.layouts.csv_table import Table
-from tsme.synthetic.layouts.llcm import Llcm
-from tsme.synthetic.layouts.sysu import Sysu
+from tsme.synthetic.layouts.csv_table import CsvTableLayout
+from tsme.synthetic.layouts.llcm import LlcmLayout
+from tsme.synthetic.layouts.sysu import SysuLayout
 from tsme.synthetic.people.person import draw_person
 from tsme.synthetic.writer import Layout
 
@@ -39,7 +39,7 @@ def draw(out: Path, layout: DatasetName, identities: int = IDENTITIES, seed: int
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[DatasetName, Path]:
-    folder = tmp_path_factory.mktemp("drawn")
+    folder = tmp_path_factory.mktemp("synthetic")
     return {layout: draw(folder / layout, layout) for layout in LAYOUTS}
 
 
@@ -123,8 +123,8 @@ def test_everyone_can_be_found_but_is_not_everywhere(
         assert any(here != there for here in visible for there in hidden)
 
 
-@pytest.mark.parametrize("kind", [Sysu, Llcm, Table])
-def test_numbers_of_pictures_vary_about_the_mean(kind: type[Sysu | Llcm | Table]) -> None:
+@pytest.mark.parametrize("kind", [SysuLayout, LlcmLayout, CsvTableLayout])
+def test_numbers_of_pictures_vary_about_the_mean(kind: type[SysuLayout | LlcmLayout | CsvTableLayout]) -> None:
     counts: dict[tuple[int, object], int] = defaultdict(int)
     for identity, shots in planned(kind(PLANNED, 6, 1)).items():
         for _, view in shots:
@@ -143,12 +143,12 @@ def test_pictures_are_rgb_and_infrared_ones_grey(
         with Image.open(drawn[layout] / path) as image:
             assert (image.mode, image.size) == ("RGB", SIZE)
             assert image.format == ("BMP" if layout == "regdb" else "JPEG")
-            grey = bool((np.ptp(np.asarray(image).astype(int), axis=2) <= 1).all())
+            grayscale = bool((np.ptp(np.asarray(image).astype(int), axis=2) <= 1).all())
         if layout == "sysu":
             expected = path.startswith(("cam3/", "cam6/"))
         else:
             expected = infrared.get(layout, "_nir.jpg") in path
-        assert grey == expected, path
+        assert grayscale == expected, path
 
 
 # --- determinism ---------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_sysu_divides_all_people(drawn: dict[DatasetName, Path]) -> None:
 def test_some_of_sysu_stay_indoors_and_some_outdoors() -> None:
     where = [
         {"in" if path[3] in "123" else "out" for path, _ in shots}
-        for shots in planned(Sysu(PLANNED, 2, 0)).values()
+        for shots in planned(SysuLayout(PLANNED, 2, 0)).values()
     ]
     assert 0.5 < where.count({"in", "out"}) / PLANNED < 0.9
     assert where.count({"in"}) > 2

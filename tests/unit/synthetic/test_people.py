@@ -1,4 +1,4 @@
-"""What identifies drawn people to each sensor, and that it says nothing to another sensor."""
+"""What identifies synthetic identities to each sensor, and that it says nothing to another sensor."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,8 +54,8 @@ def histograms(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def tones_of_garments(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean brightness of eight strips of the figure, free of each picture's gain and offset."""
-    grey = (pictures @ LUMINANCE)[:, :, 12:120, 24:40]
-    strips = np.stack([s.mean(axis=(2, 3)) for s in np.array_split(grey, 8, axis=2)], axis=-1)
+    grayscale = (pictures @ LUMINANCE)[:, :, 12:120, 24:40]
+    strips = np.stack([s.mean(axis=(2, 3)) for s in np.array_split(grayscale, 8, axis=2)], axis=-1)
     strips -= strips.mean(axis=-1, keepdims=True)
     strips /= strips.std(axis=-1, keepdims=True)
     scaled: NDArray[np.float64] = (strips - strips.mean(axis=(0, 1))) / strips.std(axis=(0, 1))
@@ -121,10 +121,10 @@ def test_a_linear_probe_on_histograms_is_near_chance_across_modalities(
     pictures: dict[Modality, NDArray[np.uint8]], infrared: Modality
 ) -> None:
     visible, other = histograms(pictures["visible"]), histograms(pictures[infrared])
-    grey = histograms(
+    grayscale = histograms(
         np.repeat((pictures["visible"] @ LUMINANCE)[..., None], 3, axis=-1).astype(np.uint8)
     )
-    for one in (visible, grey):
+    for one in (visible, grayscale):
         for taught, asked in ((one, other), (other, one)):
             assert probe(taught, asked) < 4 / PEOPLE
 
@@ -139,19 +139,19 @@ def test_the_check_across_modalities_can_fail(pictures: dict[Modality, NDArray[n
 
     leaking = draw_pictures(leaky, "thermal")
     assert cross_modal_rate(pictures["visible"], leaking) > 0.25
-    grey = np.repeat((pictures["visible"] @ LUMINANCE)[..., None], 3, axis=-1).astype(np.uint8)
-    assert probe(histograms(grey), histograms(leaking)) > 6 / PEOPLE
+    grayscale = np.repeat((pictures["visible"] @ LUMINANCE)[..., None], 3, axis=-1).astype(np.uint8)
+    assert probe(histograms(grayscale), histograms(leaking)) > 6 / PEOPLE
 
 
 @pytest.mark.parametrize("infrared", ["thermal", "nir"])
 def test_looks_are_independent_of_each_other(infrared: Modality) -> None:
     people = [draw_person(np.random.default_rng([13, k])) for k in range(400)]
-    agree = [
+    broadcast = [
         (luminance(seen["upper_accent"]) > luminance(seen["upper"]))
         == (felt["upper_accent"] > felt["upper"])
         for seen, felt in ((p.looks["visible"], p.looks[infrared]) for p in people)
     ]
-    assert 0.42 < np.mean(agree) < 0.58
+    assert 0.42 < np.mean(broadcast) < 0.58
 
 
 def silhouettes_differ(difficulty: Level) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tsme.config import Config
-from tsme.data.images import grey
+from tsme.data.images import grayscale
 from tsme.data.types import ImageList, Split
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
@@ -34,7 +34,7 @@ def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., Dsga
     def make(
         config: Config = tiny, visible: int = 8, infrared: int = 7, worker: Worker | None = None
     ) -> DsganTask:
-        return DsganTask(config, grey(noise(visible, 1)), noise(infrared, 2), worker or Worker())
+        return DsganTask(config, grayscale(noise(visible, 1)), noise(infrared, 2), worker or Worker())
 
     return make
 
@@ -62,7 +62,7 @@ def make_task(make_dsgan, make_reid) -> Callable[..., DsganTask | ReidTask]:
 
 
 def weights_of(task: DsganTask | ReidTask) -> dict[str, Tensor]:
-    networks = [task.translators, task.discriminators] if isinstance(task, DsganTask) else [task.network]
+    networks = [task.generators, task.discriminators] if isinstance(task, DsganTask) else [task.network]
     return {
         f"{k}.{name}": value.clone()
         for k, network in enumerate(networks)

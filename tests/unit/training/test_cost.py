@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tsme.config import Config, override
 from tsme.data.types import MODALITIES, Modality, Split
 from tsme.losses import discriminator_loss, generator_losses, reid_losses
-from tsme.models.dsgan import Discriminators, Generator, Translators
+from tsme.models.dsgan import Discriminators, Generator, Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.presets import regdb
@@ -111,7 +111,7 @@ def test_operations_of_a_test_image(recipe):
     with torch.device("meta"):
         network, generator = TsmeNet(recipe.reid, IDENTITIES).eval(), Generator(recipe.dsgan).eval()
         image = torch.zeros(1, 3, 288, 144)
-        stored = flops(folded(network).describe, image, image, "visible")
+        stored = flops(folded(network).embed, image, image, "visible")
         online = stored + flops(folded(generator), image)
     assert stored == pytest.approx(20.53, abs=0.01)
     assert online == pytest.approx(36.85, abs=0.01)
@@ -120,7 +120,7 @@ def test_operations_of_a_test_image(recipe):
 def test_operations_of_a_pair_of_stage_one(recipe):
     """Six translations, their judges, and the step of the discriminators."""
     with torch.device("meta"):
-        networks, judges = Translators(recipe.dsgan), Discriminators(recipe.dsgan.discriminator_width)
+        networks, judges = Generators(recipe.dsgan), Discriminators(recipe.dsgan.discriminator_width)
         image = torch.zeros(1, 3, 288, 144)
 
         def step() -> None:
@@ -136,9 +136,9 @@ def test_operations_of_a_pair_of_stage_one(recipe):
 
 
 def test_bytes_of_a_trial(recipe):
-    """The network's weights; a trial's file has the two translators beside them."""
+    """The network's weights; a trial's file has the two generators beside them."""
     with torch.device("meta"):
-        networks = TsmeNet(recipe.reid, IDENTITIES), Translators(recipe.dsgan)
+        networks = TsmeNet(recipe.reid, IDENTITIES), Generators(recipe.dsgan)
     ours, theirs = (sum(x.nbytes for x in network.state_dict().values()) for network in networks)
     assert 400e6 < ours <= 430e6
     assert ours + theirs == pytest.approx(703e6, abs=1e6)

@@ -17,7 +17,7 @@ BYTES = sum(x.nbytes for x in IMAGES)
 
 
 def test_on_the_processor_images_stay_as_they_are():
-    assert all(held is x for held, x in zip(Worker().hold(*IMAGES), IMAGES, strict=True))
+    assert all(held is x for held, x in zip(Worker().to_device_if_fits(*IMAGES), IMAGES, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_images_are_held_by_a_gpu_with_room_for_all_of_them(monkeypatch, free, i
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1000 + idle)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
     monkeypatch.setattr(torch.Tensor, "to", lambda x, device: sent.append(device) or x)
-    Worker(device=gpu).hold(*IMAGES)
+    Worker(device=gpu).to_device_if_fits(*IMAGES)
     assert sent == ([gpu, gpu] if moved else [])
 
 

@@ -1,4 +1,4 @@
-"""Stage 1: what a step differentiates, freezes and logs, and the translators it leaves."""
+"""Stage 1: what a step differentiates, freezes and logs, and the generators it leaves."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def batch_of(task: DsganTask):
 
 def formulas(task: DsganTask, visible: Tensor, infrared: Tensor, cycle: float, identity: float):
     """Losses of both sides of a first step, from copies of the networks."""
-    g, d = copy.deepcopy(task.translators), copy.deepcopy(task.discriminators)
-    fakes = g.to_infrared(visible), g.to_visible(infrared)
-    back = g.to_visible(fakes[0]), g.to_infrared(fakes[1])
-    same = g.to_infrared(infrared), g.to_visible(visible)
+    g, d = copy.deepcopy(task.generators), copy.deepcopy(task.discriminators)
+    fakes = g.visible_to_infrared(visible), g.infrared_to_visible(infrared)
+    back = g.infrared_to_visible(fakes[0]), g.visible_to_infrared(fakes[1])
+    same = g.visible_to_infrared(infrared), g.infrared_to_visible(visible)
     terms = {
         "adversarial": ((d.visible(fakes[1]) - 1) ** 2).mean() + ((d.infrared(fakes[0]) - 1) ** 2).mean(),
         "cycle": (back[0] - visible).abs().mean() + (back[1] - infrared).abs().mean(),
@@ -65,7 +65,7 @@ def test_a_step_differentiates_and_logs_the_same_losses(tiny, task):
     logged = task.step(batch)
     assert {k: float(v) for k, v in logged.items()} == pytest.approx(expected, rel=1e-4)
     assert not any(term.requires_grad for term in logged.values())
-    for network, wanted in zip((task.translators, task.discriminators), gradients, strict=True):
+    for network, wanted in zip((task.generators, task.discriminators), gradients, strict=True):
         for parameter, gradient in zip(network.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=2e-3, atol=2e-5)
 
@@ -79,15 +79,15 @@ def test_each_side_is_frozen_while_the_other_learns(task, monkeypatch):
         assert not any(p.requires_grad for p in judges)
         assert all(p.grad is None for p in judges)
         seen["weights"] = [p.detach().clone() for p in judges]
-        seen["gradients"] = [p.grad.clone() for p in task.translators.parameters()]
+        seen["gradients"] = [p.grad.clone() for p in task.generators.parameters()]
         translate_step()
-        seen["translators"] = [p.detach().clone() for p in task.translators.parameters()]
+        seen["generators"] = [p.detach().clone() for p in task.generators.parameters()]
 
     def discriminators_step():
         assert all(p.requires_grad for p in task.discriminators.parameters())
         for p, before in zip(task.discriminators.parameters(), seen["weights"], strict=True):
             assert torch.equal(p, before)
-        for p, before in zip(task.translators.parameters(), seen["gradients"], strict=True):
+        for p, before in zip(task.generators.parameters(), seen["gradients"], strict=True):
             assert torch.equal(p.grad, before)
         judge_step()
         seen["done"] = True
@@ -96,14 +96,14 @@ def test_each_side_is_frozen_while_the_other_learns(task, monkeypatch):
     monkeypatch.setattr(task.optimizers[1], "step", discriminators_step)
     task.step(batch_of(task)[0])
     assert seen["done"]
-    for p, before in zip(task.translators.parameters(), seen["translators"], strict=True):
+    for p, before in zip(task.generators.parameters(), seen["generators"], strict=True):
         assert torch.equal(p, before)
 
 
 def test_both_optimisers_are_the_configured_adam(tiny, make_dsgan):
     settings = {"lr": 3e-4, "beta1": 0.6, "beta2": 0.9}
     task = make_dsgan(override(tiny, {f"dsgan.optimizer.{k}": v for k, v in settings.items()}))
-    networks = (task.translators, task.discriminators)
+    networks = (task.generators, task.discriminators)
     for optimizer, network in zip(task.optimizers, networks, strict=True):
         (group,) = optimizer.param_groups
         assert (group["lr"], group["betas"]) == (3e-4, (0.6, 0.9))
@@ -151,7 +151,7 @@ def test_discriminators_see_the_pools_images(task, monkeypatch):
 def test_images_are_mirrored_at_random(tiny, noise):
     task = DsganTask(tiny, noise(12, 1), noise(10, 2), Worker())
     seen: list[Tensor] = []
-    task.translators.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    task.generators.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     rows = []
     for batch in task.step_batches(1):
         rows += batch[0].tolist()
@@ -181,13 +181,13 @@ def measured_naively(network: nn.Module, images: Tensor) -> list[tuple[Tensor, T
     return seen
 
 
-@pytest.mark.parametrize("direction", ["to_infrared", "to_visible"])
+@pytest.mark.parametrize("direction", ["visible_to_infrared", "infrared_to_visible"])
 def test_finished_translators_have_the_statistics_of_their_own_training_images(task, direction):
     for batch in task.step_batches(1):
         task.step(batch)
-    images = task.visible if direction == "to_infrared" else task.infrared
-    expected = measured_naively(getattr(task.translators, direction), images)
-    network = getattr(task.translators_for_use(), direction)
+    images = task.visible if direction == "visible_to_infrared" else task.infrared
+    expected = measured_naively(getattr(task.generators, direction), images)
+    network = getattr(task.generators_for_use(), direction)
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     # Modules are registered in the order they are run in, but for the projections.
     measured = sorted(float(n.running_mean.sum()) for n in norms)
@@ -205,47 +205,47 @@ def test_every_training_image_counts_alike_in_the_statistics(tiny, noise):
     visible = noise(65, 1)
     visible[64] = 255
     task = DsganTask(tiny, visible, noise(10, 2), Worker())
-    mean, _ = measured_naively(task.translators.to_infrared, visible)[0]
-    network = task.translators_for_use().to_infrared
+    mean, _ = measured_naively(task.generators.visible_to_infrared, visible)[0]
+    network = task.generators_for_use().visible_to_infrared
     torch.testing.assert_close(network.encoder.bn1.running_mean, mean, rtol=1e-2, atol=1e-3)
 
 
 def test_finished_translators_are_frozen_and_ignore_neighbours(task, noise):
-    translators = task.translators_for_use()
-    assert not any(module.training for module in translators.modules())
-    assert not any(parameter.requires_grad for parameter in translators.parameters())
+    generators = task.generators_for_use()
+    assert not any(module.training for module in generators.modules())
+    assert not any(parameter.requires_grad for parameter in generators.parameters())
     images = noise(4, 9)
-    together = translate(translators, images, "infrared", CPU)
+    together = translate(generators, images, "infrared", CPU)
     for row in range(4):
-        alone = translate(translators, images[row : row + 1], "infrared", CPU)
+        alone = translate(generators, images[row : row + 1], "infrared", CPU)
         assert (alone[0].int() - together[row].int()).abs().max() <= 1
 
 
 def test_finishing_twice_changes_nothing(task):
-    first = {k: v.clone() for k, v in task.translators_for_use().state_dict().items()}
-    second = task.translators_for_use().state_dict()
+    first = {k: v.clone() for k, v in task.generators_for_use().state_dict().items()}
+    second = task.generators_for_use().state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_preview_shows_inputs_and_leaves_the_networks_alone(task):
-    before = copy.deepcopy(task.state()["translators"])
+    before = copy.deepcopy(task.state()["generators"])
     picture = task.preview()
     # Four rows; for either modality an image, its translation and the way back.
     assert (picture.dtype, picture.shape) == (torch.uint8, (3, 4 * 32, 6 * 16))
     assert torch.equal(picture[:, :32, :16], task.visible[0])
     assert torch.equal(picture[:, -32:, 48:64], task.infrared[-1])
-    assert task.translators.training
-    assert all(torch.equal(before[k], v) for k, v in task.translators.state_dict().items())
+    assert task.generators.training
+    assert all(torch.equal(before[k], v) for k, v in task.generators.state_dict().items())
 
 
 def test_a_collapsed_generator_stops_the_stage(task):
     with torch.no_grad():
-        task.translators.to_infrared.to_image.weight.zero_()
+        task.generators.visible_to_infrared.to_image.weight.zero_()
     for optimizer in task.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 0.0
     with pytest.raises(
-        Diverged, match=r"after epoch 1 the translator to infrared .* dsgan\.optimizer\.lr"
+        Diverged, match=r"after epoch 1 the generator to infrared .* dsgan\.optimizer\.lr"
     ):
         list(fit(task, Worker()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tsme.training.image_pool import ReplayPool
+from tsme.training.image_pool import ImagePool
 
 
 def images(*values: float) -> torch.Tensor:
@@ -21,14 +21,14 @@ def random(seed: int = 0) -> torch.Generator:
 
 
 def test_a_filling_pool_hands_back_what_it_is_given():
-    pool, generator = ReplayPool(5), random()
+    pool, generator = ImagePool(5), random()
     assert numbers(pool.exchange(images(1, 2, 3), generator)) == [1, 2, 3]
     assert numbers(pool.exchange(images(4, 5), generator)) == [4, 5]
     assert numbers(pool.images) == [1, 2, 3, 4, 5]
 
 
 def test_a_full_pool_gives_an_old_image_half_the_time_and_keeps_the_new_one_in_its_place():
-    pool, generator = ReplayPool(4), random()
+    pool, generator = ImagePool(4), random()
     pool.exchange(images(0, 1, 2, 3), generator)
     held, given, replaced = {0, 1, 2, 3}, 0, [0] * 4
     for new in range(4, 2004):
@@ -49,7 +49,7 @@ def test_a_full_pool_gives_an_old_image_half_the_time_and_keeps_the_new_one_in_i
 
 
 def test_an_image_can_be_replaced_by_one_of_its_own_batch():
-    pool = ReplayPool(1)
+    pool = ImagePool(1)
     got = numbers(pool.exchange(images(*range(50)), random()))
     assert got[0] == 0
     assert any(old < new for new, old in enumerate(got))
@@ -58,7 +58,7 @@ def test_an_image_can_be_replaced_by_one_of_its_own_batch():
 
 @pytest.mark.parametrize("count", [1, 8])
 def test_a_pool_of_size_zero_does_nothing(count):
-    pool, generator = ReplayPool(0), random()
+    pool, generator = ImagePool(0), random()
     before = generator.get_state()
     batch = images(*range(count))
     assert torch.equal(pool.exchange(batch, generator), batch)
@@ -67,7 +67,7 @@ def test_a_pool_of_size_zero_does_nothing(count):
 
 
 def test_kept_images_are_copies_without_gradient():
-    pool, batch = ReplayPool(2), images(1, 2).requires_grad_()
+    pool, batch = ImagePool(2), images(1, 2).requires_grad_()
     got = pool.exchange(batch * 1, random())
     assert not got.requires_grad
     with torch.no_grad():
@@ -80,6 +80,6 @@ def test_draws_come_from_the_generator_alone():
     runs = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed * 17 + len(runs))
-        pool, generator = ReplayPool(3), random(seed)
+        pool, generator = ImagePool(3), random(seed)
         runs.append([numbers(pool.exchange(images(k, k + 1), generator)) for k in range(0, 60, 2)])
     assert runs[0] == runs[1] != runs[2]

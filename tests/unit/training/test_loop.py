@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tsme.config import override
-from tsme.training.distributed import Worker, bare
+from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.loop import Diverged, fit
 
 STAGES = ("dsgan", "reid")
@@ -180,7 +180,7 @@ def test_the_same_seed_gives_the_same_digits_and_another_seed_others(
 
 def test_a_lone_worker_changes_nothing():
     network, worker = nn.Linear(2, 2), Worker()
-    assert worker.leads and not Worker(rank=1, world_size=2).leads
-    assert worker.wrap(network) is network and bare(network) is network
+    assert worker.is_main and not Worker(rank=1, world_size=2).is_main
+    assert worker.wrap(network) is network and unwrap_model(network) is network
     assert worker.mean(torch.tensor([1.0, 3.0])).tolist() == [1, 3]
-    worker.wait()
+    worker.barrier()

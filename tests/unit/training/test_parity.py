@@ -8,22 +8,22 @@ from torch import Tensor
 
 from tests.benchmarks.reference.networks import ImageNetRange, PlainReid
 from tests.benchmarks.reference.training import reference_losses
-from tsme.config import Backbone, Reid, ReidLoss
+from tsme.config import BackboneConfig, ReidConfig, ReidLossConfig
 from tsme.losses import reid_losses
 from tsme.models.backbone import Normalise
 from tsme.models.reid import TsmeNet
 
 LABELS = torch.tensor([2, 0, 2, 0, 1]), torch.tensor([0, 2, 2, 3, 0])  # 1 and 3 in one modality only
-LOSS = ReidLoss(hetero_centre=0.7, margin=0.05, fused=1.1, real=0.6, translated=0.4)
+LOSS = ReidLossConfig(hetero_centre=0.7, margin=0.05, fused=1.1, real=0.6, translated=0.4)
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 
 
 @pytest.fixture(params=["resnet10", "resnet50"])
 def networks(request, unsettle) -> tuple[TsmeNet, PlainReid]:
     """Ours and the plain one, with the same weights and constants, in training mode."""
-    backbone = Backbone(architecture=request.param, width=8, weights="none")
+    backbone = BackboneConfig(architecture=request.param, width=8, weights="none")
     torch.manual_seed(0)
-    config = Reid(backbone=backbone, embedding=7)
+    config = ReidConfig(backbone=backbone, embedding=7)
     ours, plain = TsmeNet(config, 4), PlainReid(config, 4)
     unsettle(ours)
     plain.load_state_dict(ours.state_dict())
@@ -69,5 +69,5 @@ def test_descriptors_are_those_of_the_plain_way(networks):
     with torch.no_grad():
         for modality in ("visible", "infrared"):
             image, translation = images()[:2]
-            got, wanted = (n.describe(image, translation, modality) for n in (ours, plain))
+            got, wanted = (n.embed(image, translation, modality) for n in (ours, plain))
             torch.testing.assert_close(got, wanted, **TOLERANCE)

@@ -66,7 +66,7 @@ def test_what_is_configured_is_not_chosen(instructions):
 @pytest.mark.parametrize(("leader", "chosen"), [(True, "bfloat16"), (False, "float32")])
 def test_workers_on_unlike_hosts_do_as_the_leader_does(instructions, monkeypatch, leader, chosen):
     instructions(not leader)
-    monkeypatch.setattr(Worker, "agree", lambda self, fact: leader)
+    monkeypatch.setattr(Worker, "broadcast", lambda self, fact: leader)
     config = override(regdb(), {"reid.precision": "auto"})
     assert precision_of(config, "reid", Worker(rank=1, world_size=2)) == chosen
 

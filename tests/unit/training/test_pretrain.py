@@ -1,4 +1,4 @@
-"""Trunks that learn from drawn people before all else."""
+"""Backbones that learn from synthetic identities before all else."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tsme.config import Backbone, Config, Image, override
-from tsme.models.backbone import build_trunk
+from tsme.config import BackboneConfig, Config, ImageConfig, override
+from tsme.models.backbone import build_backbone
 from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
-from tsme.training.pretrain import DrawnTrunk, Recipe, pretrain, read_people
+from tsme.training.pretrain import Recipe, SyntheticWeights, pretrain, read_people
 from tsme.training.stages import Chain, run_chain
 
-BACKBONE = Backbone(architecture="resnet10", width=8, weights="drawn")
-IMAGE = Image(height=64, width=32, padding=2)
-TRUNK = DrawnTrunk(BACKBONE, IMAGE, Recipe(people=6, images=4, epochs=12, batch=16, lr=0.01))
+BACKBONE = BackboneConfig(architecture="resnet10", width=8, weights="synthetic")
+IMAGE = ImageConfig(height=64, width=32, padding=2)
+WEIGHTS = SyntheticWeights(BACKBONE, IMAGE, Recipe(identities=6, images=4, epochs=12, batch=16, lr=0.01))
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tensor, Tensor]:
-    folder = tmp_path_factory.mktemp("drawn") / "people"
+    folder = tmp_path_factory.mktemp("synthetic") / "people"
     generate_regdb(folder, identities=6, images=4, seed=1, trials=1, workers=1)
     return read_people(folder, IMAGE)
 
 
 def trained(people: tuple[Tensor, Tensor], file: Path) -> tuple[list[float], dict[str, Tensor]]:
-    losses = [result.losses["total"] for result in pretrain(TRUNK, *people, file, Worker())]
+    losses = [result.losses["total"] for result in pretrain(WEIGHTS, *people, file, Worker())]
     return losses, load_file(file)
 
 
@@ -38,14 +38,14 @@ def test_people_are_read_from_both_modalities(people):
     pictures, who = people
     assert pictures.shape == (6 * 4 * 2, 3, 64, 32) and pictures.dtype == torch.uint8
     assert torch.bincount(who).tolist() == [8] * 6
-    grey = (pictures[:, 0] == pictures[:, 1]).flatten(1).all(1)  # thermal images have no colour
-    assert torch.bincount(who[grey]).tolist() == [4] * 6
+    grayscale = (pictures[:, 0] == pictures[:, 1]).flatten(1).all(1)  # thermal images have no colour
+    assert torch.bincount(who[grayscale]).tolist() == [4] * 6
 
 
 def test_a_trunk_of_visible_light_sees_no_infrared(tmp_path):
     generate_regdb(tmp_path / "people", identities=4, images=3, seed=1, trials=1, workers=1)
-    visible = DrawnTrunk.of(BACKBONE.model_copy(update={"weights": "drawn-visible"}), IMAGE)
-    both = DrawnTrunk.of(BACKBONE, IMAGE)
+    visible = SyntheticWeights.of(BACKBONE.model_copy(update={"weights": "synthetic-visible"}), IMAGE)
+    both = SyntheticWeights.of(BACKBONE, IMAGE)
     assert visible is not None and both is not None and visible.key != both.key
     pictures, who = read_people(tmp_path / "people", IMAGE, visible.recipe.modalities)
     assert torch.bincount(who).tolist() == [3] * 4
@@ -55,8 +55,8 @@ def test_a_trunk_of_visible_light_sees_no_infrared(tmp_path):
 def test_a_trunk_learns_and_starts_networks(people, tmp_path):
     losses, state = trained(people, tmp_path / "a.safetensors")
     assert len(losses) == 12 and losses[-1] < 0.8 * losses[0]
-    trunk = build_trunk(BACKBONE.model_copy(update={"weights": str(tmp_path / "a.safetensors")}))
-    assert all(torch.equal(value, state[name]) for name, value in trunk.state_dict().items())
+    backbone = build_backbone(BACKBONE.model_copy(update={"weights": str(tmp_path / "a.safetensors")}))
+    assert all(torch.equal(value, state[name]) for name, value in backbone.state_dict().items())
     again, same = trained(people, tmp_path / "b.safetensors")
     assert again == losses and all(torch.equal(value, same[name]) for name, value in state.items())
 
@@ -64,27 +64,27 @@ def test_a_trunk_learns_and_starts_networks(people, tmp_path):
 @pytest.mark.parametrize(
     "other",
     [
-        replace(TRUNK, backbone=BACKBONE.model_copy(update={"width": 16})),
-        replace(TRUNK, image=Image(height=96, width=32, padding=2)),
-        replace(TRUNK, recipe=Recipe(epochs=3)),
+        replace(WEIGHTS, config=BACKBONE.model_copy(update={"width": 16})),
+        replace(WEIGHTS, image=ImageConfig(height=96, width=32, padding=2)),
+        replace(WEIGHTS, recipe=Recipe(epochs=3)),
     ],
 )
 def test_weights_are_named_by_what_they_depend_on(other, tmp_path):
-    assert replace(TRUNK).file(tmp_path) == TRUNK.file(tmp_path) != other.file(tmp_path)
+    assert replace(WEIGHTS).file(tmp_path) == WEIGHTS.file(tmp_path) != other.file(tmp_path)
 
 
 def test_a_chain_begins_with_its_drawn_trunk(tiny: Config, make_split, make_pixels, tmp_path):
-    drawn = override(tiny, {f"{stage}.backbone.weights": "drawn" for stage in ("dsgan", "reid")})
-    trunk = DrawnTrunk.of(drawn.reid.backbone, drawn.image)
-    assert trunk is not None and DrawnTrunk.of(tiny.reid.backbone, tiny.image) is None
-    file = trunk.file(tmp_path)
+    drawn = override(tiny, {f"{stage}.backbone.weights": "synthetic" for stage in ("dsgan", "reid")})
+    backbone = SyntheticWeights.of(drawn.reid.backbone, drawn.image)
+    assert backbone is not None and SyntheticWeights.of(tiny.reid.backbone, tiny.image) is None
+    file = backbone.file(tmp_path)
     torch.manual_seed(5)
-    first = build_trunk(tiny.reid.backbone)
+    first = build_backbone(tiny.reid.backbone)
     save_file(first.state_dict(), file)
     chain = Chain(drawn, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path)
     with chain.initialised("reid") as config:
         assert config.reid.backbone.weights == str(file)
-        built = build_trunk(config.reid.backbone).state_dict()
+        built = build_backbone(config.reid.backbone).state_dict()
     assert all(torch.equal(value, built[name]) for name, value in first.state_dict().items())
     blank = replace(chain, config=tiny)
     assert blank.key != chain.key and blank.dsgan_key != chain.dsgan_key

@@ -49,10 +49,8 @@ def test_a_step_of_stage_two(make_split):
 def test_a_step_of_stage_one():
     config = override(preset("regdb"), NOTHING | {"dsgan.batch": 2})
     task = DsganTask(config, noise(2), noise(2), Worker())
-    before = [p.detach().clone() for p in task.translators.parameters()]
+    before = [p.detach().clone() for p in task.generators.parameters()]
     losses = task.step(next(iter(task.step_batches(1))))
     assert all(bool(torch.isfinite(loss)) for loss in losses.values())
-    moved = [
-        not torch.equal(p, old) for p, old in zip(task.translators.parameters(), before, strict=True)
-    ]
+    moved = [not torch.equal(p, old) for p, old in zip(task.generators.parameters(), before, strict=True)]
     assert all(moved)

@@ -136,10 +136,14 @@ def test_only_the_colour_of_visible_images_is_exchanged(tiny, make_reid):
     task = make_reid(override(tiny, {"reid.channel_exchange": 1.0, "image.padding": 0}))
     (visible, visible_translated, infrared, _), _ = shown(task)
 
-    def grey(x: Tensor) -> bool:
+    def grayscale(x: Tensor) -> bool:
         return bool((x == x[:, :1]).all())
 
-    assert (grey(visible), grey(visible_translated), grey(infrared)) == (True, False, False)
+    assert (grayscale(visible), grayscale(visible_translated), grayscale(infrared)) == (
+        True,
+        False,
+        False,
+    )
 
 
 def test_every_image_keeps_its_own_translation_and_label(tiny, make_reid, monkeypatch):

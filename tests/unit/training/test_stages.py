@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tsme.config import Config, override
-from tsme.evaluation.evaluator import describe_trial
-from tsme.models.backbone import build_trunk
-from tsme.models.checkpoint import load_model, load_translators
+from tsme.evaluation.evaluator import embed_trial
+from tsme.models.backbone import build_backbone
+from tsme.models.checkpoint import load_generators, load_model
 from tsme.models.translate import translate
 from tsme.training.distributed import Worker
 from tsme.training.stages import Chain, run_chain
@@ -74,7 +74,7 @@ def same_tensors(one: Path, two: Path) -> bool:
         ("reid.epochs", 9, False, True),
         ("dsgan.loss.cycle", 1.0, True, True),
         ("dsgan.epochs", 9, True, True),
-        ("dsgan.replay", 9, True, True),
+        ("dsgan.image_pool", 9, True, True),
         ("image.padding", 3, True, True),
         ("image.height", 48, True, True),
         ("seed", 99, True, True),
@@ -107,7 +107,7 @@ def test_results_are_named_by_trial_data_and_people(chain, make_split, make_pixe
 
 
 def test_results_are_not_named_by_where_they_lie_or_what_else_is_asked_for(chain, tmp_path):
-    for same in (replace(chain, products=tmp_path / "elsewhere"), replace(chain, only_translators=True)):
+    for same in (replace(chain, products=tmp_path / "elsewhere"), replace(chain, only_generators=True)):
         assert (same.dsgan_key, same.key) == (chain.dsgan_key, chain.key)
 
 
@@ -115,13 +115,13 @@ def test_a_chain_runs_both_stages_once(chain):
     assert not chain.done
     assert epochs(run_chain(chain, Worker())) == WHOLE
     assert chain.done
-    assert set(chain.products.iterdir()) == {chain.translators_file, chain.model_file}
+    assert set(chain.products.iterdir()) == {chain.generators_file, chain.model_file}
     assert epochs(run_chain(chain, Worker())) == []
 
 
 def test_repeating_a_chain_elsewhere_gives_the_same_weights(chain, undisturbed):
     list(run_chain(chain, Worker()))
-    assert same_tensors(chain.translators_file, undisturbed.translators_file)
+    assert same_tensors(chain.generators_file, undisturbed.generators_file)
     assert same_tensors(chain.model_file, undisturbed.model_file)
 
 
@@ -136,10 +136,10 @@ def test_repeating_a_chain_elsewhere_gives_the_same_weights(chain, undisturbed):
 )
 def test_a_chain_continues_from_its_checkpoint_to_the_same_weights(chain, undisturbed, stop, left):
     checkpoint = until(chain, *stop)
-    assert chain.translators_file.is_file() == (stop[0] == "reid")
+    assert chain.generators_file.is_file() == (stop[0] == "reid")
     assert not chain.model_file.is_file()
     assert epochs(run_chain(chain, Worker(), checkpoint)) == left
-    assert same_tensors(chain.translators_file, undisturbed.translators_file)
+    assert same_tensors(chain.generators_file, undisturbed.generators_file)
     assert same_tensors(chain.model_file, undisturbed.model_file)
 
 
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_stage_one_does_not_touch_stage_two(chain, undisturbed):
 
 
 def test_another_stage_two_takes_the_same_stage_one(chain):
-    list(run_chain(replace(chain, only_translators=True), Worker()))
+    list(run_chain(replace(chain, only_generators=True), Worker()))
     other = replace(chain, config=override(chain.config, {"reid.loss.real": 0.5}))
     for one in (chain, other):
         assert epochs(run_chain(one, Worker())) == WHOLE[2:]
@@ -166,38 +166,36 @@ def test_another_stage_two_takes_the_same_stage_one(chain):
 
 
 def test_stage_one_alone_leaves_translators_alone(chain):
-    alone = replace(chain, only_translators=True)
-    assert alone.product == alone.translators_file
+    alone = replace(chain, only_generators=True)
+    assert alone.product == alone.generators_file
     assert epochs(run_chain(alone, Worker())) == WHOLE[:2]
     assert alone.done and not chain.done
-    assert list(chain.products.iterdir()) == [chain.translators_file]
+    assert list(chain.products.iterdir()) == [chain.generators_file]
 
 
 def test_translations_are_those_of_the_translators_in_the_file(undisturbed):
-    translators, translations = load_translators(undisturbed.translators_file, undisturbed.config, CPU)
+    generators, translations = load_generators(undisturbed.generators_file, undisturbed.config, CPU)
     images = undisturbed.pixels.split(undisturbed.train)
     for modality in ("visible", "infrared"):
-        assert torch.equal(
-            translations[modality], translate(translators, images[modality], modality, CPU)
-        )
+        assert torch.equal(translations[modality], translate(generators, images[modality], modality, CPU))
 
 
 def test_stage_two_leaves_the_translators_as_stage_one_made_them(undisturbed):
-    before, _ = load_translators(undisturbed.translators_file, undisturbed.config, CPU)
-    after = load_model(undisturbed.model_file, CPU).translators
+    before, _ = load_generators(undisturbed.generators_file, undisturbed.config, CPU)
+    after = load_model(undisturbed.model_file, CPU).generators
     for name, value in before.state_dict().items():
         assert torch.equal(value, after.state_dict()[name]), name
 
 
 def test_the_model_says_where_it_comes_from(undisturbed):
-    origin = load_model(undisturbed.model_file, CPU).origin
-    assert origin.config == undisturbed.config
-    assert (origin.trial, origin.fingerprint, origin.key) == (1, "data1", undisturbed.key)
-    assert origin.train_identities == (0, 1, 2, 3, 4)
+    provenance = load_model(undisturbed.model_file, CPU).provenance
+    assert provenance.config == undisturbed.config
+    assert (provenance.trial, provenance.fingerprint, provenance.key) == (1, "data1", undisturbed.key)
+    assert provenance.train_identities == (0, 1, 2, 3, 4)
 
 
 def test_a_validated_chain_is_measured_and_not_kept(chain, make_split):
-    """Four people held out: the figures are shares of 8 queries in either direction."""
+    """Four held-out identities: the figures are shares of 8 queries in either direction."""
     validated = replace(chain, validation=make_split(range(5, 9)))
     results = list(run_chain(validated, Worker()))
     assert epochs(results) == WHOLE
@@ -206,7 +204,7 @@ def test_a_validated_chain_is_measured_and_not_kept(chain, make_split):
         assert result.metrics["val_rank1"] * 16 == pytest.approx(round(result.metrics["val_rank1"] * 16))
         assert 0 < result.metrics["val_mINP"] <= 1 and 0 < result.metrics["val_mAP"] <= 1
     assert set(results[0].metrics) == {"lr"}
-    assert list(chain.products.iterdir()) == [validated.translators_file]
+    assert list(chain.products.iterdir()) == [validated.generators_file]
     assert not validated.done
 
 
@@ -221,13 +219,13 @@ def test_without_translations_there_is_no_first_stage(chain: Chain, make_split, 
     config = override(chain.config, {"reid.pwif": False, "reid.iai": False})
     alone = replace(chain, config=config)
     assert epochs(run_chain(alone, Worker())) == [("reid", 1), ("reid", 2)]
-    assert not alone.translators_file.exists() and alone.key != chain.key
+    assert not alone.generators_file.exists() and alone.key != chain.key
     longer = override(config, {"dsgan.epochs": 9, "dsgan.loss.cycle": 3.0})
     assert replace(alone, config=longer).key == alone.key
     model = load_model(alone.model_file, CPU)
-    assert model.translators is None
+    assert model.generators is None
     images = {"visible": noise(3, 1), "infrared": noise(4, 2)}
-    found = describe_trial(model, images, CPU, flips=(False, True))[False]
+    found = embed_trial(model, images, CPU, flips=(False, True))[False]
     assert {m: x.shape for m, x in found.items()} == {"visible": (3, 48), "infrared": (4, 48)}
     measured = replace(alone, validation=make_split(range(5, 9)))
     assert "val_mAP" in list(run_chain(measured, Worker()))[-1].metrics
@@ -235,13 +233,13 @@ def test_without_translations_there_is_no_first_stage(chain: Chain, make_split, 
 
 def test_translators_are_compared_in_a_trunk_that_knows_something(chain: Chain, make_split, tmp_path):
     torch.manual_seed(1)
-    save_file(build_trunk(chain.config.reid.backbone).state_dict(), tmp_path / "trunk.safetensors")
-    weights = {"reid.backbone.weights": str(tmp_path / "trunk.safetensors")}
+    save_file(build_backbone(chain.config.reid.backbone).state_dict(), tmp_path / "backbone.safetensors")
+    weights = {"reid.backbone.weights": str(tmp_path / "backbone.safetensors")}
     held = replace(
         chain,
         config=override(chain.config, weights),
         validation=make_split(range(5, 9)),
-        only_translators=True,
+        only_generators=True,
     )
     results = list(run_chain(held, Worker()))
     assert all(set(r.metrics) == {"lr", "frechet_infrared", "frechet_visible"} for r in results)
@@ -250,11 +248,11 @@ def test_translators_are_compared_in_a_trunk_that_knows_something(chain: Chain, 
 def test_translators_of_people_held_out_are_not_compared_in_a_trunk_that_knows_nothing(
     chain: Chain, make_split
 ):
-    held = replace(chain, validation=make_split(range(5, 9)), only_translators=True)
+    held = replace(chain, validation=make_split(range(5, 9)), only_generators=True)
     (*_, last) = run_chain(held, Worker())
     assert set(last.metrics) == {"lr"}
-    (file,) = chain.products.glob("translators-*")
+    (file,) = chain.products.glob("generators-*")
     plain = load_file(file)
     file.unlink()
-    list(run_chain(replace(chain, only_translators=True), Worker()))
+    list(run_chain(replace(chain, only_generators=True), Worker()))
     assert all(torch.equal(value, plain[name]) for name, value in load_file(file).items())

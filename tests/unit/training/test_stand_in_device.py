@@ -15,17 +15,17 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from tests.support.stand_in_device import CPU, ELSEWHERE, elsewhere
-from tsme.config import Backbone, Config, Image, override
-from tsme.data.images import grey
+from tsme.config import BackboneConfig, Config, ImageConfig, override
+from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES
-from tsme.evaluation.evaluator import describe_trial
+from tsme.evaluation.evaluator import embed_trial
 from tsme.evaluation.image_quality import Features, HeldOut
-from tsme.models.backbone import build_trunk
+from tsme.models.backbone import build_backbone
 from tsme.models.checkpoint import load_model
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, fit
-from tsme.training.pretrain import DrawnTrunk, Recipe, pretrain
+from tsme.training.pretrain import Recipe, SyntheticWeights, pretrain
 from tsme.training.reid import ReidTask
 from tsme.training.stages import Chain, run_chain
 
@@ -33,7 +33,7 @@ from tsme.training.stages import Chain, run_chain
 class Roomy(Worker):
     """A worker whose device has room for the images."""
 
-    def hold(self, *images: Tensor) -> tuple[Tensor, ...]:
+    def to_device_if_fits(self, *images: Tensor) -> tuple[Tensor, ...]:
         return tuple(x.to(self.device) for x in images)
 
 
@@ -107,7 +107,7 @@ def test_a_trial_trains_there(chain, kind):
     with elsewhere():
         found = figures(run_chain(there, kind(device=ELSEWHERE)))
     assert found == figures(run_chain(chain, Worker()))
-    assert same_files(there.translators_file, chain.translators_file)
+    assert same_files(there.generators_file, chain.generators_file)
     assert same_files(there.model_file, chain.model_file)
 
 
@@ -141,26 +141,26 @@ def _as_read(result: EpochResult) -> dict[str, Any]:
 def test_a_trained_trial_describes_there(chain, make_split):
     list(run_chain(chain, Worker()))
     images = chain.pixels.split(make_split(range(5, 9)))
-    here = describe_trial(load_model(chain.model_file, CPU), images, CPU, flips=[False, True])
+    here = embed_trial(load_model(chain.model_file, CPU), images, CPU, flips=[False, True])
     with elsewhere():
         model = load_model(chain.model_file, ELSEWHERE)
-        there = describe_trial(model, images, ELSEWHERE, flips=[False, True])
+        there = embed_trial(model, images, ELSEWHERE, flips=[False, True])
     for flip, modality in ((f, m) for f in here for m in MODALITIES):
         assert np.array_equal(there[flip][modality], here[flip][modality])
 
 
 def test_translations_are_measured_there(tiny, noise):
     images = {m: noise(12, k) for k, m in enumerate(MODALITIES)}
-    truths = {m: noise(12, k + 5) for k, m in enumerate(MODALITIES)}
+    ground_truths = {m: noise(12, k + 5) for k, m in enumerate(MODALITIES)}
     results = []
     for device in (CPU, ELSEWHERE):
         with elsewhere():
             torch.manual_seed(0)
-            features = Features.of_trunk(build_trunk(tiny.reid.backbone))
-            held = HeldOut(images, truths, dict.fromkeys(MODALITIES, features))
+            features = Features.of_backbone(build_backbone(tiny.reid.backbone))
+            held = HeldOut(images, ground_truths, dict.fromkeys(MODALITIES, features))
             config = override(tiny, {"dsgan.epochs": 1})
             task = DsganTask(
-                config, grey(images["visible"]), images["infrared"], Roomy(device=device), held
+                config, grayscale(images["visible"]), images["infrared"], Roomy(device=device), held
             )
             (result,) = fit(task, task.worker)
             results.append((result.losses, result.metrics, result.preview))
@@ -170,14 +170,14 @@ def test_translations_are_measured_there(tiny, noise):
 
 
 def test_a_trunk_learns_there(noise, tmp_path):
-    backbone = Backbone(architecture="resnet10", width=8, weights="drawn")
-    recipe = Recipe(people=4, images=4, epochs=2, batch=8, lr=0.01)
-    trunk = DrawnTrunk(backbone, Image(height=32, width=16, padding=2), recipe)
+    backbone = BackboneConfig(architecture="resnet10", width=8, weights="synthetic")
+    recipe = Recipe(identities=4, images=4, epochs=2, batch=8, lr=0.01)
+    weights = SyntheticWeights(backbone, ImageConfig(height=32, width=16, padding=2), recipe)
     given = noise(16), torch.arange(4).repeat_interleave(4)
     here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
     with elsewhere():
-        found = figures(pretrain(trunk, *given, there, Roomy(device=ELSEWHERE)))
-    assert found == figures(pretrain(trunk, *given, here, Worker()))
+        found = figures(pretrain(weights, *given, there, Roomy(device=ELSEWHERE)))
+    assert found == figures(pretrain(weights, *given, here, Worker()))
     assert same_files(there, here)
 
 

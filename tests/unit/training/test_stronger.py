@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tsme.config import Backbone, Reid, ReidLoss, override
+from tsme.config import BackboneConfig, ReidConfig, ReidLossConfig, override
 from tsme.data.transforms import MEAN_PIXEL, draw_erased, erase
 from tsme.data.types import MODALITIES
 from tsme.losses import hetero_centre_triplet, reid_losses
@@ -102,8 +102,10 @@ def outputs() -> NetworkOutputs:
 
 def test_the_triplet_term_enters_the_total_with_its_weight():
     labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
-    plain = reid_losses(outputs(), *labels, ReidLoss(fused=0.5))
-    terms = reid_losses(outputs(), *labels, ReidLoss(fused=0.5, centre_triplet=1.5, triplet_margin=0.2))
+    plain = reid_losses(outputs(), *labels, ReidLossConfig(fused=0.5))
+    terms = reid_losses(
+        outputs(), *labels, ReidLossConfig(fused=0.5, centre_triplet=1.5, triplet_margin=0.2)
+    )
     fused = sum(naive_triplet(e[:6], e[6:], V_LABELS, I_LABELS, 0.2) for e in outputs().fused.embeddings)
     assert float(terms["fused_triplet"]) == pytest.approx(fused)
     added = 0.5 * terms["fused_triplet"] + terms["real_triplet"] + terms["translated_triplet"]
@@ -117,7 +119,7 @@ def test_the_triplet_term_enters_the_total_with_its_weight():
 def test_smoothed_labels_give_a_tenth_to_all_people():
     """Szegedy et al., CVPR 2016: 1 - s of the weight on the person, s spread over all K."""
     labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
-    got = reid_losses(outputs(), *labels, ReidLoss(label_smoothing=0.1))["real_identity"]
+    got = reid_losses(outputs(), *labels, ReidLossConfig(label_smoothing=0.1))["real_identity"]
     expected = 0.0
     for logits in outputs().real.logits:
         logs = logits - logits.exp().sum(1, keepdim=True).log()
@@ -131,8 +133,8 @@ def test_smoothed_labels_give_a_tenth_to_all_people():
 
 def network(**options: object) -> TsmeNet:
     torch.manual_seed(0)
-    small = Backbone(architecture="resnet10", width=8, weights="none")
-    return TsmeNet(Reid(backbone=small, embedding=6, **options), 5).eval()
+    small = BackboneConfig(architecture="resnet10", width=8, weights="none")
+    return TsmeNet(ReidConfig(backbone=small, embedding=6, **options), 5).eval()
 
 
 def pictures(count: int, seed: int) -> Tensor:
@@ -171,8 +173,8 @@ def test_without_pwif_there_are_two_streams_and_translations_are_not_looked_at()
     expected = torch.stack([real[:, :, k].mean(2) for k in range(6)])
     torch.testing.assert_close(net.pool(net.seen(pictures(2, 1), None, "visible")[0], 6), expected)
     assert torch.equal(
-        net.describe(pictures(2, 1), None, "visible"),
-        net.describe(pictures(2, 1), pictures(2, 9), "visible"),
+        net.embed(pictures(2, 1), None, "visible"),
+        net.embed(pictures(2, 1), pictures(2, 9), "visible"),
     )
 
 
@@ -181,7 +183,7 @@ def test_without_iai_the_six_fused_heads_are_left():
     out = net(*(pictures(2, seed) for seed in range(4)))
     assert [len(kind.logits) for kind in out] == [6, 0, 0]
     labels = torch.tensor([0, 1])
-    terms = reid_losses(out, labels, labels, ReidLoss())
+    terms = reid_losses(out, labels, labels, ReidLossConfig())
     assert set(terms) == {"fused_identity", "fused_centre", "total"}
     terms["total"].backward()
     assert all(p.grad is not None for p in net.parameters())
@@ -189,7 +191,7 @@ def test_without_iai_the_six_fused_heads_are_left():
 
 def test_invoking_all_images_takes_translations():
     with pytest.raises(ValueError, match=r"reid\.iai=false"):
-        Reid(pwif=False)
+        ReidConfig(pwif=False)
 
 
 # --- random erasing ------------------------------------------------------------------------

@@ -186,7 +186,7 @@ def trainable(split: Split) -> tuple[Split, list[str]]:
     left_out = sorted(split.everyone - set(split.identities))
     if not left_out:
         return split, []
-    what = f"{len(left_out)} training people are seen in one modality only, the first {left_out[0]}"
+    what = f"{len(left_out)} training identities are seen in one modality only, the first {left_out[0]}"
     return split.keep(split.identities), [f"{what}; they are left out, as training takes both"]
 
 

@@ -62,7 +62,7 @@ class _Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A CSV or Parquet file that names images."""
 
     name: ClassVar[DatasetName] = "csv"

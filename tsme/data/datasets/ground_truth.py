@@ -1,4 +1,4 @@
-"""What the other sensor would have seen: known of drawn people, in a folder `Truth` beside the images."""
+"""What the other sensor would have seen: known of synthetic identities, in a folder `Truth` beside the images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tsme.data.types import ImageList
 from tsme.synthetic.layouts.regdb import TRUTH
 
 
-def load_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:
+def load_ground_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:
     """Every image's moment in the other modality, uint8 (n, 3, H, W); None of a data set without.
 
     `root` is where the data set is on this machine. Raises UserError naming a file that is missing or

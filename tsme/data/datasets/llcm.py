@@ -1,7 +1,7 @@
 """LLCM: 1064 people before nine cameras, with one fixed division into training and test.
 
 Layout: training images in `idx/train_vis.txt` and `idx/train_nir.txt`, lines such as
-`vis/0001/0001_c01_s185535_f7010_vis.jpg 0`; test people, comma-separated, in `idx/test_id.txt` and
+`vis/0001/0001_c01_s185535_f7010_vis.jpg 0`; test identities, comma-separated, in `idx/test_id.txt` and
 their images in `test_vis/cam{1..9}/<four-digit identity>/` and `test_nir/...`. A camera has the same
 number in both modalities, as it stands in the same place. Zhang and Wang, CVPR 2023.
 """
@@ -94,7 +94,7 @@ class Llcm:
         return only_trial(self, _TITLE, trial)
 
     def lists(self) -> list[str]:
-        """The training lists and the list of test people."""
+        """The training lists and the list of test identities."""
         return [file for file in (*TRAIN_LISTS.values(), TEST_IDS) if (self.root / file).is_file()]
 
     def examine(self) -> Findings:
@@ -116,10 +116,10 @@ class Llcm:
         listed = Split(visible, infrared)
         fit, warnings = trainable(listed)
         if not faults:  # else they may be the reason
-            faults += scarcity_faults(fit, TRAIN_LISTS["visible"], "training people are")
-            faults += scarcity_faults(tested, TEST_IDS, "test people are")
+            faults += scarcity_faults(fit, TRAIN_LISTS["visible"], "training identities are")
+            faults += scarcity_faults(tested, TEST_IDS, "test identities are")
         counts = (
-            (len(listed.everyone), 713, "training people"),
+            (len(listed.everyone), 713, "training identities"),
             (len(visible), 16946, "visible training images"),
             (len(infrared), 13975, "infrared training images"),
             (len(ids.lines), 351, f"people in {TEST_IDS}"),
@@ -135,7 +135,7 @@ def _require_root(root: Path) -> None:
 
 
 def _read_test(root: Path, ids: IdFile) -> tuple[Split, list[Fault]]:
-    """The images of the test people, and the faults in their folders."""
+    """The images of the test identities, and the faults in their folders."""
     photos: dict[Modality, list[Photo]] = {"visible": [], "infrared": []}
     faults: list[Fault] = []
     for modality, top in _TEST_FOLDERS.items():

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from tsme.config import DatasetName
 from tsme.data.dataset import Dataset
-from tsme.data.datasets.csv_table import Table
+from tsme.data.datasets.csv_table import CsvTable
 from tsme.data.datasets.llcm import Llcm
 from tsme.data.datasets.regdb import RegDB
-from tsme.data.datasets.remote import Layout, open_remote
+from tsme.data.datasets.remote import Reader, open_remote
 from tsme.data.datasets.sysu import Sysu
 from tsme.storage.object_store import AnyPath
 
-LAYOUTS: dict[DatasetName, Layout] = {"regdb": RegDB, "sysu": Sysu, "llcm": Llcm, "csv": Table}
+READERS: dict[DatasetName, Reader] = {"regdb": RegDB, "sysu": Sysu, "llcm": Llcm, "csv": CsvTable}
 
 
 def open_dataset(name: DatasetName, data: AnyPath) -> Dataset:
     """The data set at `data`: its folder, or for "csv" the CSV or Parquet file. No image is read yet."""
-    layout = LAYOUTS[name]
+    layout = READERS[name]
     return layout(data) if isinstance(data, Path) else open_remote(layout, data)

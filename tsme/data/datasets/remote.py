@@ -20,7 +20,7 @@ from tsme.errors import UserError
 from tsme.storage.object_store import RemotePath
 
 # What opens a folder (or a table's file) that is here.
-Layout = Callable[[Path], Dataset]
+Reader = Callable[[Path], Dataset]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Fetched:
     where to fetch it from, and who needs files there gets a copy, in the folder for decoded images.
     """
 
-    layout: Layout
+    layout: Reader
     source: RemotePath
     version: str
 
@@ -46,7 +46,7 @@ class Fetched:
         return self._here.root
 
     def trials(self) -> list[int]:
-        """Numbers of its divisions into training and test people."""
+        """Numbers of its divisions into training and test identities."""
         return self._here.trials()
 
     def read(self, trial: int) -> Trial:
@@ -66,7 +66,7 @@ class Fetched:
         return self.layout(_copy(self.source, self.version))
 
 
-def open_remote(layout: Layout, source: RemotePath) -> Fetched:
+def open_remote(layout: Reader, source: RemotePath) -> Fetched:
     """The data set at `source`, of which nothing is copied yet. Raises UserError if nothing is there."""
     return Fetched(layout, source, _version(source))
 

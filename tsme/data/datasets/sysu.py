@@ -60,7 +60,7 @@ class Sysu:
         return [1]
 
     def read(self, trial: int) -> Trial:
-        """Training people are the published training and validation people, 395 together.
+        """Training identities are the published training and validation identities, 395 together.
 
         Images are in the order of identity, camera and file name. UserError for the first fault, and
         for a `trial` other than 1.
@@ -87,8 +87,8 @@ class Sysu:
         listed, tested = everyone.keep({*train.lines, *validation.lines}), everyone.keep(test.lines)
         fit, warnings = trainable(listed)
         if not faults:  # else they may be the reason
-            faults += scarcity_faults(fit, TRAIN_IDS, "training people are")
-            faults += scarcity_faults(tested, TEST_IDS, "test people are")
+            faults += scarcity_faults(fit, TRAIN_IDS, "training identities are")
+            faults += scarcity_faults(tested, TEST_IDS, "test identities are")
         kept = tuple(sorted(validation.lines.keys() & set(fit.identities)))
         counts = (
             (len(train.lines), 296, f"people in {TRAIN_IDS}"),

@@ -23,7 +23,7 @@ WORDS: dict[Sensor, str] = {"visible": "visible", "nir": "infrared"}
 COLUMNS = "path,identity,camera,modality,split"
 
 
-class Table:
+class CsvTableLayout:
     """People with names, each before most of four cameras."""
 
     def __init__(self, identities: int, images: int, seed: int) -> None:

@@ -21,7 +21,7 @@ MISSED = 0.15  # chance that a camera where the person is does not see them
 SUFFIX: dict[Sensor, str] = {"visible": "vis", "nir": "nir"}
 
 
-class Llcm:
+class LlcmLayout:
     """People at some of the places; training and test pictures lie in different folders."""
 
     def __init__(self, identities: int, images: int, seed: int) -> None:

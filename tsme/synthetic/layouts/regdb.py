@@ -21,7 +21,7 @@ TRUTH = "Truth"
 
 
 @dataclass(frozen=True)
-class RegDB:
+class RegDBLayout:
     """The same number of images of every person in each modality.
 
     With `truth` each has, under `Truth/`, what the other sensor would have seen at that moment.
@@ -32,7 +32,7 @@ class RegDB:
     seed: int
     trials: int
     difficulty: Difficulty
-    truth: bool
+    ground_truth: bool
 
     @property
     def folders(self) -> list[str]:
@@ -49,8 +49,8 @@ class RegDB:
                 facing = draw_facing(person, rng, self.difficulty)
                 name = f"{person.gender}_{facing}_{sensor[0]}_{frame:05d}_{identity}.bmp"
                 path = f"{sensor.capitalize()}/{identity}/{name}"
-                truth = (f"{TRUTH}/{path}", Anywhere(OTHER[sensor])) if self.truth else None
-                yield Shot(path, Anywhere(sensor), rng, facing, truth)
+                ground_truth = (f"{TRUTH}/{path}", Anywhere(OTHER[sensor])) if self.ground_truth else None
+                yield Shot(path, Anywhere(sensor), rng, facing, ground_truth)
 
     def lists(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
         """Each trial's, labels numbered anew in every list."""

@@ -27,7 +27,7 @@ WHEREABOUTS: Mapping[Literal["both", "indoor", "outdoor"], float] = {
 MISSED = 0.15  # chance that a camera where the person is does not see them
 
 
-class Sysu:
+class SysuLayout:
     """People of whom some stay indoors, some outdoors."""
 
     def __init__(self, identities: int, images: int, seed: int) -> None:

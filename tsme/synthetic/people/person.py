@@ -207,7 +207,7 @@ def _draw_colours(rng: np.random.Generator) -> dict[str, Tone]:
 
 
 def _colour(rng: np.random.Generator, luminance: float) -> Tone:
-    """A colour of the given luminance and a random hue, one in five nearly grey."""
+    """A colour of the given luminance and a random hue, one in five nearly grayscale."""
     saturation = rng.uniform(0.0, 0.15) if rng.random() < 0.2 else rng.uniform(0.35, 0.9)
     rgb = np.array(colorsys.hsv_to_rgb(float(rng.random()), float(saturation), 1.0))
     full = float(rgb @ np.array([0.299, 0.587, 0.114]))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tsme.data.datasets.csv_table import Table
+from tsme.data.datasets.csv_table import CsvTable
 from tsme.data.types import MODALITIES, Trial
 
 COLUMNS = ("path", "identity", "camera", "modality", "split")
@@ -22,9 +22,9 @@ ROWS = [
 ]
 
 
-def write(file: Path, rows: list[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> Table:
+def write(file: Path, rows: list[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> CsvTable:
     file.write_text("".join(",".join(row) + "\n" for row in [columns, *rows]))
-    return Table(file)
+    return CsvTable(file)
 
 
 def without(

@@ -20,7 +20,7 @@ TRAIN = {
     ],
 }
 GOOD = TRAIN["vis"][0].split()[0]
-# Modality, camera -> test people.
+# Modality, camera -> test identities.
 TESTED = {("vis", 3): (8, 30), ("vis", 1): (30,), ("nir", 1): (8,), ("nir", 9): (30, 8)}
 
 

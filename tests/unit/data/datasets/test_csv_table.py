@@ -17,7 +17,7 @@ from tests.unit.data.datasets.csv_table_cases import (
     without,
     write,
 )
-from tsme.data.datasets.csv_table import Table
+from tsme.data.datasets.csv_table import CsvTable
 from tsme.data.types import MODALITIES
 from tsme.errors import UserError
 
@@ -50,7 +50,7 @@ def test_harmless_differences_change_nothing(file: Path) -> None:
         )
         + b",,,,\r\n"
     )
-    assert contents(Table(file).read(1)) == EXPECTED
+    assert contents(CsvTable(file).read(1)) == EXPECTED
 
 
 def test_a_comma_and_a_line_break_within_a_cell(file: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_comma_and_a_line_break_within_a_cell(file: Path) -> None:
     ]
     (fault,) = write(file, rows).examine().faults
     assert (fault.line, "no.jpg" in fault.message) == (len(ROWS) + 4, True)
-    assert "a, b.jpg" in Table(file).examine().trials[0].test.visible.paths
+    assert "a, b.jpg" in CsvTable(file).examine().trials[0].test.visible.paths
 
 
 def test_without_cameras_each_modality_has_its_own(file: Path) -> None:
@@ -139,7 +139,7 @@ def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(file: Pa
     assert trial.validation == (3,)
     assert trial.test.infrared.identities.tolist() == [40, 9, 60]
     (warning,) = findings.warnings
-    assert warning.startswith("2 training people") and "first 45;" in warning
+    assert warning.startswith("2 training identities") and "first 45;" in warning
 
 
 def test_columns_that_mean_nothing_are_told(file: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_missing_column_is_named(file: Path, column: str) -> None:
 
 def test_semicolons_and_a_column_twice(file: Path) -> None:
     file.write_text("path;identity;modality\na.jpg;1;visible\n")
-    (fault,) = Table(file).examine().faults
+    (fault,) = CsvTable(file).examine().faults
     assert "lacks the columns path, identity, modality" in fault.message
     assert "'path;identity;modality'" in fault.message and "commas" in fault.message
     faults = write(file, [(*row, "1") for row in ROWS], (*COLUMNS, "identity")).examine().faults
@@ -264,7 +264,7 @@ def test_too_few_people_to_divide(file: Path) -> None:
 )
 def test_a_file_that_is_no_table(file: Path, content: bytes, what: str) -> None:
     file.write_bytes(content)
-    for ask in (Table(file).examine, lambda: Table(file).read(1)):
+    for ask in (CsvTable(file).examine, lambda: CsvTable(file).read(1)):
         with pytest.raises(UserError) as caught:
             ask()
         assert str(caught.value).startswith(f"{file}: {what}; ")
@@ -273,16 +273,16 @@ def test_a_file_that_is_no_table(file: Path, content: bytes, what: str) -> None:
 def test_quotation_marks_that_do_not_close(file: Path) -> None:
     file.write_text('path,identity,modality\n"a.jpg,1,visible\nb.jpg,1,visible\n')
     with pytest.raises(UserError, match=r"images.csv, line \d: is not CSV \(.*\); correct it"):
-        Table(file).examine()
+        CsvTable(file).examine()
 
 
 def test_no_file_and_a_folder(file: Path) -> None:
     for path, what in ((file, "no such file"), (file.parent, "this is a folder")):
         told = f"{what}; give a CSV or Parquet file with .*path, identity"
-        for ask in (Table(path).trials, Table(path).examine, lambda at=path: Table(at).read(1)):
+        for ask in (CsvTable(path).trials, CsvTable(path).examine, lambda at=path: CsvTable(at).read(1)):
             with pytest.raises(UserError, match=told):
                 ask()
-    assert Table(file).lists() == []
+    assert CsvTable(file).lists() == []
 
 
 @pytest.mark.parametrize("trial", [0, 2])
@@ -297,7 +297,7 @@ def test_any_content_after_a_good_table_is_read_or_told(file: Path, content: byt
     good = write(file, ROWS).file.read_bytes()
     file.write_bytes(good + content)
     try:
-        told = bool(Table(file).examine().faults)
+        told = bool(CsvTable(file).examine().faults)
     except UserError as problem:
         told = len(str(problem).splitlines()) == 1
     text = content.decode(errors="replace")

@@ -101,14 +101,14 @@ def test_people_in_one_modality_are_not_trained_on(llcm: Path) -> None:
     assert findings.faults == ()
     assert findings.trials[0].train.visible.identities.tolist() == [11, 11, 5]
     (warning,) = (text for text in findings.warnings if "one modality" in text)
-    assert warning.startswith("2 training people") and "first 2;" in warning
+    assert warning.startswith("2 training identities") and "first 2;" in warning
     # As many as are listed, although two are left out.
-    assert "4 training people; the published LLCM has 713" in findings.warnings
+    assert "4 training identities; the published LLCM has 713" in findings.warnings
 
 
 def test_counts_are_compared_with_the_published(llcm: Path) -> None:
     assert Llcm(llcm).examine().warnings == (
-        "2 training people; the published LLCM has 713",
+        "2 training identities; the published LLCM has 713",
         "3 visible training images; the published LLCM has 16946",
         "3 infrared training images; the published LLCM has 13975",
         f"2 people in {TEST}; the published LLCM has 351",

@@ -73,9 +73,9 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "one person to train on": (
         both(line(TV, 3, ""), line(TN, 3, ""), line(TN, 2, "")),
         f"{TV}: ",
-        ("only 1 of the training people", "at least 2"),
+        ("only 1 of the training identities", "at least 2"),
     ),
-    "one person to test on": (write(TEST, b"8"), f"{TEST}: ", ("only 1 of the test people",)),
+    "one person to test on": (write(TEST, b"8"), f"{TEST}: ", ("only 1 of the test identities",)),
 }
 
 

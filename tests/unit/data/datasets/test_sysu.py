@@ -191,7 +191,7 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
         ("not a frame number", "0001.jpg"),
     ),
     "other format": (add("cam6/0007/0001.png"), "cam6/0007/0001.png: ", (".jpg", "rename or remove")),
-    "nobody in both": (only_people, f"{TRAIN}: ", ("only 1 of the training people", "at least 2")),
+    "nobody in both": (only_people, f"{TRAIN}: ", ("only 1 of the training identities", "at least 2")),
 }
 
 
@@ -234,7 +234,7 @@ def test_too_few_test_people_are_a_fault(sysu: Path) -> None:
     write(TEST, "7")(sysu)
     (fault,) = Sysu(sysu).examine().faults
     assert (fault.file, fault.line) == (TEST, None)
-    assert "only 1 of the test people" in fault.message
+    assert "only 1 of the test identities" in fault.message
 
 
 def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(sysu: Path) -> None:
@@ -248,7 +248,7 @@ def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(sysu: Pa
     assert trial.validation == (41,)
     assert 12 in trial.test.visible.identities
     (warning,) = (text for text in findings.warnings if "one modality" in text)
-    assert warning.startswith("1 training people") and "first 3;" in warning
+    assert warning.startswith("1 training identities") and "first 3;" in warning
 
 
 def test_counts_are_compared_with_the_published(sysu: Path) -> None:
