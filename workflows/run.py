@@ -15,11 +15,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tsme.config import Config, ImageConfig
-from tsme.data.dataset import Dataset
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
 from tsme.data.image_cache import ImageCache
-from tsme.data.types import Trial
+from tsme.data.types import Dataset, Trial
 from tsme.errors import UserError
 from tsme.evaluation.protocols import Search, searches
 from tsme.storage.atomic import read_json, write_json

@@ -60,6 +60,11 @@ def test_the_method_does_not_import_training(part: str):
         assert not any(name.startswith("tsme.training") for name in imports(file)), file
 
 
+def test_data_do_not_import_the_generator_of_synthetic_data():
+    for file in sorted((ROOT / "tsme" / "data").rglob("*.py")):
+        assert not any(name.startswith("tsme.synthetic") for name in imports(file)), file
+
+
 def test_tsme_imports_where_ray_and_mlflow_cannot_be():
     program = """
 import importlib, pkgutil, sys

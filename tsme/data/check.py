@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsme.data.dataset import Dataset, Fault
 from tsme.data.images import open_image
-from tsme.data.types import MODALITIES, Modality, Split, Trial
+from tsme.data.types import MODALITIES, Dataset, Fault, Modality, Split, Trial
 from tsme.errors import UserError
 
 

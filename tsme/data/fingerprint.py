@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tsme.data.dataset import Dataset
-from tsme.data.types import MODALITIES
+from tsme.data.types import MODALITIES, Dataset
 from tsme.errors import UserError
 
 

@@ -23,9 +23,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsme.data.dataset import Dataset
 from tsme.data.images import decode
-from tsme.data.types import MODALITIES, ImageList, Modality, Split
+from tsme.data.types import MODALITIES, Dataset, ImageList, Modality, Split
 from tsme.errors import UserError
 
 Progress = Callable[[int, int], None]

@@ -1,15 +1,16 @@
-"""What the rest of the code knows of a data set: lists of images of one modality, with identities."""
+"""Types that describe a data set: lists of images, splits, trials, and the faults found in its files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tsme.config import DatasetName
 from tsme.errors import UserError
 
 Modality = Literal["visible", "infrared"]
@@ -87,6 +88,59 @@ class Trial:
     train: Split
     test: Split
     validation: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one file of the data set; `file` is relative to its root."""
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}, line {self.line}"
+        return f"{place}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the lists and folders of a data set say, without any image opened.
+
+    `trials` hold all that is well formed, `faults` the rest; `warnings` are what is unusual but may be
+    meant, such as other counts than the published ones.
+    """
+
+    trials: tuple[Trial, ...]
+    faults: tuple[Fault, ...]
+    warnings: tuple[str, ...]
+
+
+class Dataset(Protocol):
+    """A data set on disk in a known layout. Small, so that it can be sent to other processes."""
+
+    @property
+    def name(self) -> DatasetName:
+        """What the layout is called on the command line."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that image paths are relative to."""
+
+    def trials(self) -> list[int]:
+        """Numbers of its divisions into training and test identities, ascending; [1] where there is one.
+
+        Raises UserError if the data set is not there.
+        """
+
+    def read(self, trial: int) -> Trial:
+        """One division. Raises UserError for its first fault, and for a trial there is not."""
+
+    def lists(self) -> list[str]:
+        """The files below `root`, existing ones only, that say which image belongs where."""
+
+    def examine(self) -> Findings:
+        """All that is wrong with lists and folders. Raises UserError if there is nothing to examine."""
 
 
 def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsme.config import DatasetName, EvaluationConfig, Mode, Shots
-from tsme.data.dataset import Dataset
 from tsme.data.datasets.sysu import Permutations, read_permutations
-from tsme.data.types import MODALITIES, ImageList, Modality, Split, Trial, other
+from tsme.data.types import MODALITIES, Dataset, ImageList, Modality, Split, Trial, other
 from tsme.errors import UserError
 from tsme.evaluation.metrics import Protocol
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tsme.data.check import CameraCounts, ImageSizes, SplitCounts, TrialCounts, check
-from tsme.data.dataset import Fault
 from tsme.data.datasets.regdb import RegDB
+from tsme.data.types import Fault
 from tsme.errors import UserError
 
 GOOD = "Visible/285/male_back_v_00001_285.bmp"

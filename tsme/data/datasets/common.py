@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tsme.data.dataset import Dataset, Fault
-from tsme.data.types import ImageList, Modality, Split, Trial
+from tsme.data.types import Dataset, Fault, ImageList, Modality, Split, Trial
 from tsme.errors import UserError
 
 EXTENSIONS = (".bmp", ".png", ".jpg", ".jpeg")

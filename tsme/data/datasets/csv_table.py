@@ -19,7 +19,6 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Fault, Findings
 from tsme.data.datasets.common import (
     Photo,
     files_beside,
@@ -30,7 +29,7 @@ from tsme.data.datasets.common import (
     scarcity_faults,
     trainable,
 )
-from tsme.data.types import MODALITIES, Modality, Split, Trial
+from tsme.data.types import MODALITIES, Fault, Findings, Modality, Split, Trial
 from tsme.errors import UserError
 
 REQUIRED = ("path", "identity", "modality")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tsme.data.datasets.regdb_lists import GROUND_TRUTH_FOLDER
 from tsme.data.images import decode
 from tsme.data.types import ImageList
-from tsme.synthetic.layouts.regdb import TRUTH
 
 
 def load_ground_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:
@@ -19,7 +19,7 @@ def load_ground_truth(root: Path, images: ImageList, height: int, width: int) ->
     `root` is where the data set is on this machine. Raises UserError naming a file that is missing or
     damaged.
     """
-    folder = root / TRUTH
+    folder = root / GROUND_TRUTH_FOLDER
     if not folder.is_dir():
         return None
     files = [folder / path for path in images.paths]

@@ -16,7 +16,6 @@ from pathlib import Path, PureWindowsPath
 from typing import ClassVar, NamedTuple
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Fault, Findings
 from tsme.data.datasets.common import (
     IdFile,
     Photo,
@@ -36,7 +35,7 @@ from tsme.data.datasets.common import (
     trainable,
     unusual_counts,
 )
-from tsme.data.types import MODALITIES, Modality, Split, Trial
+from tsme.data.types import MODALITIES, Fault, Findings, Modality, Split, Trial
 
 TRAIN_LISTS: dict[Modality, str] = {"visible": "idx/train_vis.txt", "infrared": "idx/train_nir.txt"}
 TEST_IDS = "idx/test_id.txt"

@@ -15,7 +15,6 @@ from typing import ClassVar
 import numpy as np
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Fault, Findings
 from tsme.data.datasets.common import EXTENSIONS, entries
 from tsme.data.datasets.regdb_lists import (
     FOLDERS,
@@ -27,7 +26,7 @@ from tsme.data.datasets.regdb_lists import (
     read_lists,
     trial_faults,
 )
-from tsme.data.types import ImageList, Modality, Split, Trial
+from tsme.data.types import Fault, Findings, ImageList, Modality, Split, Trial
 from tsme.errors import UserError
 
 TRIALS = 10

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Literal, NamedTuple
 
-from tsme.data.dataset import Fault
 from tsme.data.datasets.common import listing_faults, quote, read_text
-from tsme.data.types import MODALITIES, Modality
+from tsme.data.types import MODALITIES, Fault, Modality
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 FOLDERS: dict[Modality, str] = {"visible": "Visible", "infrared": "Thermal"}
+# Generated data only: the view of the other sensor, by the paths of the images.
+GROUND_TRUTH_FOLDER = "Truth"
 # Nine digits keep every identity and label inside int64.
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _PATH = re.compile(r"[^/]+/([0-9]{1,9})/(?:[^/]*[^0-9/])?([0-9]{1,9})\.(?:bmp|png|jpe?g)", re.IGNORECASE)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Dataset
 from tsme.data.datasets.csv_table import CsvTable
 from tsme.data.datasets.llcm import Llcm
 from tsme.data.datasets.regdb import RegDB
 from tsme.data.datasets.remote import Reader, open_remote
 from tsme.data.datasets.sysu import Sysu
+from tsme.data.types import Dataset
 from tsme.storage.object_store import AnyPath
 
 READERS: dict[DatasetName, Reader] = {"regdb": RegDB, "sysu": Sysu, "llcm": Llcm, "csv": CsvTable}

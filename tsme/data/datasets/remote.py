@@ -13,9 +13,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Dataset, Findings
 from tsme.data.image_cache import cache_folder
-from tsme.data.types import Trial
+from tsme.data.types import Dataset, Findings, Trial
 from tsme.errors import UserError
 from tsme.storage.object_store import RemotePath
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsme.config import DatasetName
-from tsme.data.dataset import Fault, Findings
 from tsme.data.datasets.common import (
     IdFile,
     Photo,
@@ -33,7 +32,7 @@ from tsme.data.datasets.common import (
     trainable,
     unusual_counts,
 )
-from tsme.data.types import Split, Trial
+from tsme.data.types import Fault, Findings, Split, Trial
 from tsme.errors import UserError
 
 VISIBLE_CAMERAS = (1, 2, 4, 5)

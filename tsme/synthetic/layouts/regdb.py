@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from tsme.data.datasets.regdb_lists import GROUND_TRUTH_FOLDER
 from tsme.synthetic.cameras.scene import Anywhere
 from tsme.synthetic.difficulty import Difficulty
 from tsme.synthetic.people.person import Person
@@ -17,7 +18,6 @@ from tsme.synthetic.writer import Shot, divide
 SENSORS: tuple[Literal["visible", "thermal"], ...] = ("visible", "thermal")
 OTHER: dict[str, Literal["visible", "thermal"]] = {"visible": "thermal", "thermal": "visible"}
 TRIALS = 10  # as many as RegDB has
-TRUTH = "Truth"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class RegDBLayout:
                 facing = draw_facing(person, rng, self.difficulty)
                 name = f"{person.gender}_{facing}_{sensor[0]}_{frame:05d}_{identity}.bmp"
                 path = f"{sensor.capitalize()}/{identity}/{name}"
-                ground_truth = (f"{TRUTH}/{path}", Anywhere(OTHER[sensor])) if self.ground_truth else None
+                ground_truth = None
+                if self.ground_truth:
+                    ground_truth = (f"{GROUND_TRUTH_FOLDER}/{path}", Anywhere(OTHER[sensor]))
                 yield Shot(path, Anywhere(sensor), rng, facing, ground_truth)
 
     def lists(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
