@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tsme.config import DsganLossConfig, ReidLossConfig
-from tsme.models.dsgan import Scores, Translations
-from tsme.models.reid import NetworkOutputs, upcast_bf16
+from tsme.numerics import upcast_bf16
+from tsme.outputs import NetworkOutputs, Scores, Translations
 
 
 def hetero_centre(

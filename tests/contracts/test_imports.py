@@ -65,6 +65,10 @@ def test_data_do_not_import_the_generator_of_synthetic_data():
         assert not any(name.startswith("tsme.synthetic") for name in imports(file)), file
 
 
+def test_losses_know_no_networks():
+    assert not any(name.startswith("tsme.models") for name in imports(ROOT / "tsme" / "losses.py"))
+
+
 def test_tsme_imports_where_ray_and_mlflow_cannot_be():
     program = """
 import importlib, pkgutil, sys

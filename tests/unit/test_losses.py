@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tsme.config import DsganLossConfig, ReidLossConfig
 from tsme.losses import discriminator_loss, generator_losses, hetero_centre, reid_losses
-from tsme.models.dsgan import Scores, Translations
-from tsme.models.reid import HeadOutputs, NetworkOutputs
+from tsme.outputs import HeadOutputs, NetworkOutputs, Scores, Translations
 
 KINDS = ("fused", "real", "translated")
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from tsme.config import Precision
 from tsme.data.transforms import send, to_range
 from tsme.data.types import MODALITIES, Modality
-from tsme.models.inference import CHUNK, folded, measuring
+from tsme.models.inference import CHUNK, folded
 from tsme.models.reid import FUSED_STRIPES, TsmeNet
+from tsme.numerics import reproducible
 
 Descriptors = dict[Modality, NDArray[np.float32]]
 
@@ -44,7 +45,7 @@ def extract(
     described = []
     for chunks in zip(*sources, strict=True):
         both = [to_range(send(chunk, device)) for chunk in chunks]
-        with measuring(device, precision):
+        with reproducible(device, precision):
             features = embed(*both)
             if flip:
                 features = _mean(features, embed(*(x.flip(-1) for x in both)))

@@ -22,9 +22,10 @@ from tsme.data.transforms import send, to_pixels, to_range
 from tsme.data.types import MODALITIES, ImageList, Modality, Split, other
 from tsme.models.backbone import Backbone, Normalise
 from tsme.models.dsgan import Generators
-from tsme.models.inference import CHUNK, measuring
+from tsme.models.inference import CHUNK
 from tsme.models.reid import Stream
 from tsme.models.translate import as_seen
+from tsme.numerics import reproducible
 
 LEAST_SPREAD = 0.03  # of real images' spread; generators have a tenth of it after a few steps, soon half
 FEW = 64  # images that tell
@@ -133,7 +134,7 @@ def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device
     distance = FrechetInceptionDistance(feature=features, sync_on_compute=False).to(device)
     for images, is_real in ((made, False), (real, True)):
         for chunk in images.split(CHUNK):
-            with measuring(device, "float32"):
+            with reproducible(device, "float32"):
                 distance.update(send(chunk, device), real=is_real)
     return float(distance.compute())
 

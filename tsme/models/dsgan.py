@@ -6,12 +6,11 @@ Images are (B, 3, H, W) in [-1, 1], H and W multiples of 16.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 
 from tsme.config import DsganConfig
 from tsme.models.backbone import Bottleneck, Normalise, build_backbone, residual_stage
+from tsme.outputs import Scores, Translations
 
 
 class Upsample(nn.Sequential):
@@ -77,17 +76,6 @@ class Discriminator(nn.Sequential):
                 nn.init.normal_(module.weight, std=0.02)
 
 
-class Translations(NamedTuple):
-    """What a generator step looks at: every image once translated, there and back, and kept."""
-
-    fake_infrared: Tensor
-    fake_visible: Tensor
-    cycled_visible: Tensor
-    cycled_infrared: Tensor
-    same_infrared: Tensor
-    same_visible: Tensor
-
-
 class Generators(nn.Module):
     """Both generators: grayscale visible to infrared, and back."""
 
@@ -110,15 +98,6 @@ class Generators(nn.Module):
             self.visible_to_infrared(infrared),
             self.infrared_to_visible(visible),
         )
-
-
-class Scores(NamedTuple):
-    """Patch scores of a discriminator step."""
-
-    real_visible: Tensor
-    fake_visible: Tensor
-    real_infrared: Tensor
-    fake_infrared: Tensor
 
 
 class Discriminators(nn.Module):

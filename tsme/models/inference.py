@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
@@ -13,26 +11,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from tsme.config import Precision
-
 Network = TypeVar("Network", bound=nn.Module)
 CHUNK = 64  # images at once
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """A block whose convolutions, products and the maps between them are of this precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-@contextmanager
-def measuring(device: torch.device, precision: Precision) -> Iterator[None]:
-    """`autocast` for what is measured, which is to be the same every time.
-
-    On GPUs float32 is not TF32, as cuDNN would have it, and sums are not added up in any order.
-    """
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    with exact, autocast(device, precision):
-        yield
 
 
 def folded(network: Network) -> Network:

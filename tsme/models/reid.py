@@ -7,7 +7,7 @@ Images are (B, 3, H, W) in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tsme.config import ReidConfig
 from tsme.data.types import MODALITIES, Modality
 from tsme.models.backbone import Backbone, Normalise, build_backbone
+from tsme.numerics import upcast_bf16
+from tsme.outputs import HeadOutputs, NetworkOutputs
 
 FUSED_STRIPES = 6
 SINGLE_STRIPES = 2
@@ -62,24 +64,6 @@ class Head(nn.Module):
         """The embedding and its identity logits."""
         embedding = self.embed(x)
         return embedding, self.classify(self.dropout(embedding))
-
-
-class HeadOutputs(NamedTuple):
-    """Embeddings (B_visible + B_infrared, E) and logits (..., K) of each head of one kind.
-
-    Visible images stand first, then infrared ones.
-    """
-
-    embeddings: tuple[Tensor, ...]
-    logits: tuple[Tensor, ...]
-
-
-class NetworkOutputs(NamedTuple):
-    """The outputs of the ten heads: six of PwIF, two real and two translated ones of IAI."""
-
-    fused: HeadOutputs
-    real: HeadOutputs
-    translated: HeadOutputs
 
 
 def rows(x: Tensor) -> Tensor:
@@ -199,8 +183,3 @@ class TsmeNet(nn.Module):
         pieces = self.pool(seen, len(heads))
         pairs = [head(stripe) for head, stripe in zip(heads, pieces, strict=True)]
         return HeadOutputs(*zip(*pairs, strict=True))
-
-
-def upcast_bf16(x: Tensor) -> Tensor:
-    """In float32, where it is bfloat16: what is summed or compared is not left to eight bits."""
-    return x.float() if x.dtype == torch.bfloat16 else x

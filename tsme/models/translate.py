@@ -10,7 +10,8 @@ from tsme.data.images import grayscale
 from tsme.data.transforms import send, to_pixels, to_range
 from tsme.data.types import Modality
 from tsme.models.dsgan import Generator, Generators
-from tsme.models.inference import CHUNK, folded, measuring
+from tsme.models.inference import CHUNK, folded
+from tsme.numerics import reproducible
 
 
 def as_seen(images: Tensor, modality: Modality) -> Tensor:
@@ -39,6 +40,6 @@ def translate(
     translations = torch.empty_like(images)
     for source, target in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):
         chunk = as_seen(send(source, device), modality)
-        with measuring(device, precision):
+        with reproducible(device, precision):
             target.copy_(to_pixels(ready(to_range(chunk))))
     return translations

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tsme.config import Precision
-from tsme.models.inference import autocast
+from tsme.numerics import autocast
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from tsme.data.types import MODALITIES, Modality, other
 from tsme.evaluation.evaluator import translate_split
 from tsme.evaluation.image_quality import HeldOut, collapsed
 from tsme.losses import discriminator_loss, generator_losses
-from tsme.models.dsgan import Discriminators, Generators, Scores, Translations
-from tsme.models.inference import measuring
-from tsme.models.reid import upcast_bf16
+from tsme.models.dsgan import Discriminators, Generators
 from tsme.models.translate import as_seen
+from tsme.numerics import reproducible, upcast_bf16
+from tsme.outputs import Scores, Translations
 from tsme.seeding import derive, generator
 from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.image_pool import ImagePool
@@ -196,7 +196,7 @@ class DsganTask:
                 seen += len(chunk)
                 for norm in norms:
                     norm.momentum = len(chunk) / seen  # every image counts alike
-                with measuring(self.worker.device, "float32"):  # as translations are made
+                with reproducible(self.worker.device, "float32"):  # as translations are made
                     network(to_range(send(chunk, self.worker.device)))
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

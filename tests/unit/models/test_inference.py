@@ -9,10 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tsme.config import BackboneConfig, DsganConfig, ReidConfig
 from tsme.models.dsgan import Generator
-from tsme.models.inference import autocast, folded
+from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 
-CPU = torch.device("cpu")
 ARCHITECTURES = ("resnet10", "resnet50")
 
 
@@ -66,11 +65,3 @@ def test_nothing_is_left_to_fold_and_the_network_stays_as_it_was(network):
 def test_a_norm_that_no_layer_can_hold_is_not_dropped():
     with pytest.raises(AssertionError):
         folded(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3)))
-
-
-@pytest.mark.parametrize(
-    ("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
-)
-def test_precision_is_that_of_the_products(precision, dtype):
-    with autocast(CPU, precision):
-        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype

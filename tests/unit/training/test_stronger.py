@@ -13,7 +13,8 @@ from tsme.config import BackboneConfig, ReidConfig, ReidLossConfig, override
 from tsme.data.transforms import MEAN_PIXEL, draw_erased, erase
 from tsme.data.types import MODALITIES
 from tsme.losses import hetero_centre_triplet, reid_losses
-from tsme.models.reid import HeadOutputs, NetworkOutputs, TsmeNet
+from tsme.models.reid import TsmeNet
+from tsme.outputs import HeadOutputs, NetworkOutputs
 from tsme.presets import PRESETS, ablation, preset, strong
 
 V_LABELS, I_LABELS = [7, 7, 0, 0, 0, 3], [3, 0, 7, 7, 3, 0, 0]
