@@ -31,7 +31,7 @@ from tsme.storage.atomic import read_json, reading, replacing, write_json
 from tsme.training.loop import Diverged
 from tsme.training.stages import Chain
 from workflows.pipeline import measure, train_chains
-from workflows.run import Workflow
+from workflows.run import WorkflowRun
 from workflows.spells import Spell
 from workflows.steps.evaluate import EvaluationJob
 from workflows.steps.pretrain import pretrain_backbones
@@ -44,38 +44,38 @@ FULL, WINNER = "PwIF and IAI", "sweep winner"
 GRAYSCALE, MATCHED = "grayscale copy", "histogram matching"
 
 
-def run_ablation(flow: Workflow, seeds: int, *, sweep: bool) -> dict[str, Any]:
+def run_ablation(run: WorkflowRun, seeds: int, *, sweep: bool) -> dict[str, Any]:
     """Train and test every variant with every seed, on the first trial; what ablation.json holds.
 
     With `sweep` the configuration that a sweep chooses on held-out training identities is one of them,
     unless it is the one the sweep began with.
     """
-    number, trial = next(iter(flow.trials.items()))
-    variants = ablation(flow.config)
-    asked = {v.name: searches(flow.pixels.dataset, trial, v.config.evaluation) for v in variants}
-    choice = choose(flow) if sweep else None
+    number, trial = next(iter(run.trials.items()))
+    variants = ablation(run.config)
+    asked = {v.name: searches(run.pixels.dataset, trial, v.config.evaluation) for v in variants}
+    choice = choose(run) if sweep else None
     if choice is not None and choice.config not in [variant.config for variant in variants]:
         variants.append(Variant(WINNER, choice.config, FULL))
         asked[WINNER] = asked[FULL]
-    numbers = range(flow.config.seed, flow.config.seed + seeds)
-    pretrain_backbones(flow, next(v.config for v in variants if v.name == FULL))
-    generators = _train_translators(flow, variants, number, numbers)
+    numbers = range(run.config.seed, run.config.seed + seeds)
+    pretrain_backbones(run, next(v.config for v in variants if v.name == FULL))
+    generators = _train_translators(run, variants, number, numbers)
     chains = {
-        (variant.name, seed): flow.chain(override(variant.config, {"seed": seed}), number)
+        (variant.name, seed): run.chain(override(variant.config, {"seed": seed}), number)
         for seed in numbers
         for variant in variants
     }
-    train_chains(flow, {_label(*key): chain for key, chain in chains.items()}, "variants")
+    train_chains(run, {_label(*key): chain for key, chain in chains.items()}, "variants")
     rows = measure(
-        flow,
+        run,
         {
             _label(*key): EvaluationJob(number, chain.model_file, asked[key[0]], chain.config.evaluation)
             for key, chain in chains.items()
         },
     )
     samples = {v.name: [rows[_label(v.name, seed)] for seed in numbers] for v in variants}
-    scores = _score_translators(flow, generators, chains["baseline", numbers[0]], trial)
-    return _report(flow, variants, samples, scores, choice)
+    scores = _score_translators(run, generators, chains["baseline", numbers[0]], trial)
+    return _report(run, variants, samples, scores, choice)
 
 
 def _label(name: str, seed: int) -> str:
@@ -83,7 +83,7 @@ def _label(name: str, seed: int) -> str:
 
 
 def _train_translators(
-    flow: Workflow, variants: list[Variant], number: int, seeds: Sequence[int]
+    run: WorkflowRun, variants: list[Variant], number: int, seeds: Sequence[int]
 ) -> dict[str, list[Chain]]:
     """Stage 1 of every seed: chains by generator, seeds in order, and a control without skips.
 
@@ -98,16 +98,16 @@ def _train_translators(
 
     def chains(config: Config) -> list[Chain]:
         return [
-            flow.chain(override(config, {"seed": seed}), number, only_generators=True) for seed in seeds
+            run.chain(override(config, {"seed": seed}), number, only_generators=True) for seed in seeds
         ]
 
     trained = {name: chains(config) for name, config in kinds.items()}
-    train_chains(flow, _labelled(trained, seeds), "generators")
+    train_chains(run, _labelled(trained, seeds), "generators")
     trained[control] = chains(override(full, {"dsgan.skips": False}))
     try:
-        train_chains(flow, _labelled({control: trained[control]}, seeds), "generators without skips")
+        train_chains(run, _labelled({control: trained[control]}, seeds), "generators without skips")
     except Diverged as error:
-        flow.console.print(f"  note: {error}", soft_wrap=True)
+        run.console.print(f"  note: {error}", soft_wrap=True)
     return {name: done for name, each in trained.items() if (done := [c for c in each if c.done])}
 
 
@@ -120,7 +120,7 @@ def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[s
 
 
 def _score_translators(
-    flow: Workflow, generators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
+    run: WorkflowRun, generators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
 ) -> Scores:
     """Translations of the test identities by name of the generator, one entry per seed; trivial ones too.
 
@@ -130,19 +130,19 @@ def _score_translators(
     trivial = {name: [name] for name in (GRAYSCALE, MATCHED)}
     every: dict[str, Sequence[Chain | str]] = {**generators, **trivial}
     files = {
-        name: [flow.out / "stages" / f"translations-{_key(one)}-{judge.key}.json" for one in many]
+        name: [run.out / "stages" / f"translations-{_key(one)}-{judge.key}.json" for one in many]
         for name, many in every.items()
     }
-    resources = flow.config.resources
+    resources = run.config.resources
     score = ray.remote(
         num_cpus=resources.cpus,
         num_gpus=resources.gpus or 0,
         max_retries=2,
         retry_exceptions=[JobFailed],
     )(_score)
-    with flow.step("measure translations") as spells:
+    with run.step("measure translations") as spells:
         tasks = {
-            file: score.remote(one, judge, flow.pixels, trial, resources)
+            file: score.remote(one, judge, run.pixels, trial, resources)
             for name, many in every.items()
             for one, file in zip(many, files[name], strict=True)
             if not file.exists()
@@ -188,7 +188,7 @@ def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modalit
 
 
 def _report(
-    flow: Workflow,
+    run: WorkflowRun,
     variants: list[Variant],
     samples: Mapping[str, list[list[Row]]],
     scores: Scores,
@@ -198,9 +198,9 @@ def _report(
     lines = compare(samples, {variant.name: variant.over for variant in variants})
     seeds = len(samples["baseline"])
     results = {
-        "dataset": flow.config.dataset,
-        "config": flow.config.model_dump(mode="json"),
-        "data_fingerprint": flow.pixels.fingerprint,
+        "dataset": run.config.dataset,
+        "config": run.config.model_dump(mode="json"),
+        "data_fingerprint": run.pixels.fingerprint,
         "seeds": seeds,
         "variants": {variant.name: variant.config.model_dump(mode="json") for variant in variants},
         "samples": {
@@ -210,22 +210,22 @@ def _report(
         "generators": scores,
         "sweep": None if choice is None else asdict(choice) | {"config": None, "epochs": choice.epochs},
         "git_revision": git_revision(),
-        "mlflow_run": flow.run.run_id,
-        "mlflow_uri": redact(flow.run.uri),
-        "timeline": flow.timeline,
+        "mlflow_run": run.mlflow_run.run_id,
+        "mlflow_uri": redact(run.mlflow_run.uri),
+        "timeline": run.timeline,
     }
-    path, picture = flow.out / "ablation.json", flow.out / "ablation.png"
+    path, picture = run.out / "ablation.json", run.out / "ablation.png"
     write_json(path, results)
     with replacing(picture) as file:
         ablation_plot(samples, lines, file)
     for written in (path, picture):
         with reading(written) as file:
-            flow.run.log_file(file)
-    flow.run.log_metrics(
+            run.mlflow_run.log_file(file)
+    run.mlflow_run.log_metrics(
         {f"{line.variant}/{line.protocol}/{f}": s.mean for line in lines for f, s in line.figures.items()}
     )
-    flow.console.print(ablation_table(lines, seeds))
-    flow.console.print(translation_table(scores))
+    run.console.print(ablation_table(lines, seeds))
+    run.console.print(translation_table(scores))
     for written in (picture, path):
-        flow.console.print(f"{written}", soft_wrap=True)
+        run.console.print(f"{written}", soft_wrap=True)
     return results

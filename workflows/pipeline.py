@@ -20,77 +20,75 @@ from tsme.training.loop import Stage
 from tsme.training.stages import Chain
 from workflows.cluster.session import side_by_side
 from workflows.progress import Display
-from workflows.run import Workflow
+from workflows.run import WorkflowRun
 from workflows.steps.evaluate import EvaluationJob, evaluate
 from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sweep import Choice, choose
 from workflows.steps.train import TrainJob, train_lane
 from workflows.tracking import registry
 from workflows.tracking.provenance import git_revision
-from workflows.tracking.runs import Run
+from workflows.tracking.runs import MlflowRun
 from workflows.tracking.server import redact
 
 NUMBERS: dict[Stage, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
 
 
-def run_workflow(flow: Workflow) -> dict[str, Any]:
+def run_workflow(run: WorkflowRun) -> dict[str, Any]:
     """Everything, from the sweep to the promoted version; returns what results.json holds."""
-    wanted = flow.searches()  # before anything is spent on what cannot be measured
-    choice = choose(flow)
-    weights = train_all(flow, choice.config)
-    name = f"tsme-{flow.config.dataset}"
-    candidate = registry.Candidate(choice.score, choice.validation_set, flow.pixels.fingerprint)
-    with flow.step("register"):
+    wanted = run.searches()  # before anything is spent on what cannot be measured
+    choice = choose(run)
+    weights = train_all(run, choice.config)
+    name = f"tsme-{run.config.dataset}"
+    candidate = registry.Candidate(choice.score, choice.validation_set, run.pixels.fingerprint)
+    with run.step("register"):
         descriptor = FUSED_STRIPES * choice.config.reid.embedding
-        version = registry.register(flow.run, name, weights, descriptor, candidate)
-    rows = evaluate_all(flow, weights, wanted)
-    with flow.step("promote"):
-        decision = registry.promote(flow.run, name, version, candidate)
-    flow.console.print(f"{name} version {version}: {decision}")
-    results = _results(flow, choice, rows) | {
+        version = registry.register(run.mlflow_run, name, weights, descriptor, candidate)
+    rows = evaluate_all(run, weights, wanted)
+    with run.step("promote"):
+        decision = registry.promote(run.mlflow_run, name, version, candidate)
+    run.console.print(f"{name} version {version}: {decision}")
+    results = _results(run, choice, rows) | {
         "model": {"name": name, "version": version, "decision": decision},
     }
-    _record(flow, results)
+    _record(run, results)
     return results
 
 
-def train_and_measure(flow: Workflow, *, only_generators: bool) -> tuple[AnyPath, list[Row]]:
+def train_and_measure(run: WorkflowRun, *, only_generators: bool) -> tuple[AnyPath, list[Row]]:
     """Train the first trial as configured: the file it leaves, and what that reaches on test identities.
 
     `only_generators` ends after stage 1, whose result nothing is measured of.
     """
-    wanted = {} if only_generators else flow.searches()
-    pretrain_backbones(flow, flow.config, only_generators=only_generators)
-    weights = train_all(flow, flow.config, only_generators=only_generators)
+    wanted = {} if only_generators else run.searches()
+    pretrain_backbones(run, run.config, only_generators=only_generators)
+    weights = train_all(run, run.config, only_generators=only_generators)
     file = next(iter(weights.values()))
     if only_generators:
         return file, []
-    return file, evaluate_all(flow, weights, wanted)
+    return file, evaluate_all(run, weights, wanted)
 
 
-def train_all(flow: Workflow, config: Config, *, only_generators: bool = False) -> dict[int, AnyPath]:
+def train_all(run: WorkflowRun, config: Config, *, only_generators: bool = False) -> dict[int, AnyPath]:
     """Train every trial on all of its training identities, as many side by side as the cluster holds.
 
     Returns the file of the last stage, by trial.
     """
-    chains = {
-        f"trial {n:02d}": flow.chain(config, n, only_generators=only_generators) for n in flow.trials
-    }
-    train_chains(flow, chains, "trials")
+    chains = {f"trial {n:02d}": run.chain(config, n, only_generators=only_generators) for n in run.trials}
+    train_chains(run, chains, "trials")
     return {chain.trial: chain.product for chain in chains.values()}
 
 
-def train_chains(flow: Workflow, chains: Mapping[str, Chain], what: str) -> None:
+def train_chains(run: WorkflowRun, chains: Mapping[str, Chain], what: str) -> None:
     """Train chains, known by labels such as "trial 01", as many side by side as the cluster holds."""
-    resources = flow.config.resources
+    resources = run.config.resources
     left = sum(not chain.done for chain in chains.values())
     # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
-    count = side_by_side(resources, len(chains), flow.console) if left else 1
+    count = side_by_side(resources, len(chains), run.console) if left else 1
     lanes = [dict(list(chains.items())[first::count]) for first in range(count)]
-    with flow.step(f"train: {left} of {len(chains)} {what}, {count} at a time") as spells:
+    with run.step(f"train: {left} of {len(chains)} {what}, {count} at a time") as spells:
         if left:
-            with Display(flow.console, resources) as display:
-                _side_by_side([partial(_train_lane, flow, display, lane) for lane in lanes])
+            with Display(run.console, resources) as display:
+                _side_by_side([partial(_train_lane, run, display, lane) for lane in lanes])
             spells += display.spells
 
 
@@ -108,23 +106,23 @@ def _side_by_side(lanes: list[Callable[[], None]]) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _train_lane(flow: Workflow, display: Display, chains: Mapping[str, Chain]) -> None:
+def _train_lane(run: WorkflowRun, display: Display, chains: Mapping[str, Chain]) -> None:
     if all(chain.done for chain in chains.values()):
         return
-    jobs = [TrainJob(chain, label, _stage_runs(flow, label, chain)) for label, chain in chains.items()]
+    jobs = [TrainJob(chain, label, _stage_runs(run, label, chain)) for label, chain in chains.items()]
     people = "-".join(f"{n:02d}" for n in dict.fromkeys(chain.trial for chain in chains.values()))
     first = next(iter(chains.values()))
     name = f"trials-{people}-{first.config.digest('reid', keys=[c.key for c in chains.values()])}"
-    train_lane(jobs, display.board, name, flow.out / "ray")
+    train_lane(jobs, display.board, name, run.out / "ray")
 
 
-def _stage_runs(flow: Workflow, label: str, chain: Chain) -> dict[Stage, Run]:
+def _stage_runs(run: WorkflowRun, label: str, chain: Chain) -> dict[Stage, MlflowRun]:
     """The MLflow run of each of the chain's stages; of a finished chain none is opened again."""
     if chain.done:
         return {}
     keys: dict[Stage, str] = {"dsgan": chain.dsgan_key, "reid": chain.key}
     return {
-        stage: flow.run.child(
+        stage: run.mlflow_run.child(
             f"{label} stage {NUMBERS[stage]} {stage}",
             f"{stage} {chain.trial} {keys[stage]}",
             {"trial": chain.trial, "stage": stage, "key": keys[stage]},
@@ -134,35 +132,33 @@ def _stage_runs(flow: Workflow, label: str, chain: Chain) -> dict[Stage, Run]:
 
 
 def evaluate_all(
-    flow: Workflow, weights: dict[int, AnyPath], wanted: dict[int, list[Search]]
+    run: WorkflowRun, weights: dict[int, AnyPath], wanted: dict[int, list[Search]]
 ) -> list[Row]:
     """Every trial's rows."""
-    asked = flow.config.evaluation
+    asked = run.config.evaluation
     jobs = {f"trial {n:02d}": EvaluationJob(n, path, wanted[n], asked) for n, path in weights.items()}
-    return [row for rows in measure(flow, jobs).values() for row in rows]
+    return [row for rows in measure(run, jobs).values() for row in rows]
 
 
-def measure(flow: Workflow, jobs: Mapping[str, EvaluationJob]) -> dict[str, list[Row]]:
+def measure(run: WorkflowRun, jobs: Mapping[str, EvaluationJob]) -> dict[str, list[Row]]:
     """Rows by label; weights that were measured in the same way before are not measured again."""
     keys = {label: f"{job.weights.stem}-{_measured_by(job)}" for label, job in jobs.items()}
     files = {
         label: job.weights.with_name(f"evaluation-{keys[label]}.json") for label, job in jobs.items()
     }
     left = {label: job for label, job in jobs.items() if not files[label].exists()}
-    with flow.step("evaluate") as spells:
-        for label, rows, worked in evaluate(
-            left, flow.pixels, flow.config.resources, console=flow.console
-        ):
+    with run.step("evaluate") as spells:
+        for label, rows, worked in evaluate(left, run.pixels, run.config.resources, console=run.console):
             spells += worked
             name, key = f"{label} stage 3 evaluation", f"evaluation {keys[label]}"
-            run = flow.run.child(name, key, {"trial": jobs[label].trial})
+            child = run.mlflow_run.child(name, key, {"trial": jobs[label].trial})
             for row in rows:
                 figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
-                run.log_metrics(figures, step=row.draw or 0)
-            run.close()
+                child.log_metrics(figures, step=row.draw or 0)
+            child.close()
             write_json(files[label], [row.to_json() for row in rows])
             for line in result_lines(label, rows):
-                flow.console.print(line, soft_wrap=True)
+                run.console.print(line, soft_wrap=True)
     return {label: [Row(**row) for row in read_json(file)] for label, file in files.items()}
 
 
@@ -172,14 +168,14 @@ def _measured_by(job: EvaluationJob) -> str:
     return Config(evaluation=job.evaluation).digest("evaluation", galleries=galleries)
 
 
-def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
+def _results(run: WorkflowRun, choice: Choice, rows: list[Row]) -> dict[str, Any]:
     """What was run and every figure, as results.json holds it; figures are fractions of 1."""
     return {
-        "dataset": flow.config.dataset,
-        "protocol": DESCRIPTIONS[flow.config.dataset],
+        "dataset": run.config.dataset,
+        "protocol": DESCRIPTIONS[run.config.dataset],
         "config": choice.config.model_dump(mode="json"),
-        "data": str(flow.data),
-        "data_fingerprint": flow.pixels.fingerprint,
+        "data": str(run.data),
+        "data_fingerprint": run.pixels.fingerprint,
         "validation": {
             "set": choice.validation_set,
             "mAP": choice.score,
@@ -191,20 +187,20 @@ def _results(flow: Workflow, choice: Choice, rows: list[Row]) -> dict[str, Any]:
         "trials": [row.to_json() for row in rows],
         "summary": summarise(rows),
         "git_revision": git_revision(),
-        "mlflow_run": flow.run.run_id,
-        "mlflow_uri": redact(flow.run.uri),
-        "timeline": flow.timeline,
-        "overhead": flow.overhead,
+        "mlflow_run": run.mlflow_run.run_id,
+        "mlflow_uri": redact(run.mlflow_run.uri),
+        "timeline": run.timeline,
+        "overhead": run.overhead,
     }
 
 
-def _record(flow: Workflow, results: dict[str, Any]) -> None:
+def _record(run: WorkflowRun, results: dict[str, Any]) -> None:
     """Write results.json and log its summary to the parent run."""
-    path = flow.out / "results.json"
+    path = run.out / "results.json"
     write_json(path, results)
     with reading(path) as file:
-        flow.run.log_file(file)
-    flow.run.log_metrics(
+        run.mlflow_run.log_file(file)
+    run.mlflow_run.log_metrics(
         {
             f"{protocol}/{figure}_{part}": value
             for protocol, figures in results["summary"].items()

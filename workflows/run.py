@@ -30,12 +30,12 @@ from workflows.cluster.session import cluster, fit_resources
 from workflows.cluster.shared_storage import require_shared
 from workflows.spells import Spell, worked
 from workflows.tracking import runs as tracking
-from workflows.tracking.runs import Run
+from workflows.tracking.runs import MlflowRun
 from workflows.tracking.server import redact
 
 
 @dataclass
-class Workflow:
+class WorkflowRun:
     """A run of the workflow in the folder `out`."""
 
     config: Config
@@ -43,7 +43,7 @@ class Workflow:
     out: AnyPath
     trials: dict[int, Trial]
     pixels: ImageCache
-    run: Run
+    mlflow_run: MlflowRun
     console: Console
     samples: int
 
@@ -98,7 +98,7 @@ class Workflow:
 
 
 @contextmanager
-def workflow(
+def open_run(
     config: Config,
     data: AnyPath,
     out: AnyPath,
@@ -108,7 +108,7 @@ def workflow(
     resume: bool,
     console: Console,
     samples: int = 0,
-) -> Iterator[Workflow]:
+) -> Iterator[WorkflowRun]:
     """Open a workflow in `out`: data read, Ray up, MLflow's parent run open; closed with the block.
 
     `samples` of a sweep are a part of what the run is, like configuration, trials and data.
@@ -131,21 +131,23 @@ def workflow(
     with cluster():
         config = fit_resources(config, console)
         uri = tracking.tracking_uri(here, known.get("mlflow_uri"))
-        run = tracking.open_workflow(uri, config, name, data, pixels.fingerprint, known.get("mlflow_run"))
+        mlflow_run = tracking.open_workflow(
+            uri, config, name, data, pixels.fingerprint, known.get("mlflow_run")
+        )
         try:
-            noted = {"mlflow_run": run.run_id, "mlflow_uri": redact(uri)}
+            noted = {"mlflow_run": mlflow_run.run_id, "mlflow_uri": redact(uri)}
             write_json(out / "run.json", identity | noted)
             require_shared(_on_this_disk(out, uri))
             say = partial(console.print, soft_wrap=True)
-            say(f"data {pixels.fingerprint} in {data}\nMLflow run {run.run_id} in {redact(uri)}")
-            flow = Workflow(config, data, out, loaded, pixels, run, console, max(1, samples))
-            flow.note("start", time.monotonic() - BEGAN, 0.0)
-            yield flow
+            say(f"data {pixels.fingerprint} in {data}\nMLflow run {mlflow_run.run_id} in {redact(uri)}")
+            run = WorkflowRun(config, data, out, loaded, pixels, mlflow_run, console, max(1, samples))
+            run.note("start", time.monotonic() - BEGAN, 0.0)
+            yield run
         except BaseException as error:
-            run.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            mlflow_run.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
-        run.close_running_children("FINISHED")
-        run.close()
+        mlflow_run.close_running_children("FINISHED")
+        mlflow_run.close()
 
 
 def read_images(

@@ -14,7 +14,7 @@ from rich.console import Console
 from tsme.config import override
 from tsme.synthetic.generate import generate_regdb
 from workflows.ablation import run_ablation
-from workflows.run import workflow
+from workflows.run import open_run
 
 pytestmark = pytest.mark.slow  # a minute and a half
 
@@ -25,10 +25,10 @@ VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
 def ablate(config, data: Path, out: Path, *, resume: bool = False) -> tuple[dict, str]:
     """What it returned and printed."""
     console = Console(record=True, width=160, file=open(os.devnull, "w"))  # noqa: SIM115
-    with workflow(
+    with open_run(
         config, data, out, name="ablate", trials=[1], resume=resume, console=console, samples=SAMPLES
-    ) as flow:
-        return run_ablation(flow, SEEDS, sweep=True), console.export_text()
+    ) as run:
+        return run_ablation(run, SEEDS, sweep=True), console.export_text()
 
 
 @pytest.fixture(scope="module")

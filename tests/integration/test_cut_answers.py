@@ -28,6 +28,6 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(cut: int, calls: int):
     with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_address[1]}"
-        tracking.Run(uri, "0", "a" * 32).log_metrics({"loss": 1.0}, step=1)
+        tracking.MlflowRun(uri, "0", "a" * 32).log_metrics({"loss": 1.0}, step=1)
         server.shutdown()
     assert len(asked) == calls

@@ -18,7 +18,7 @@ from workflows.tracking.registry import Candidate
 def parent(in_folder: Path, tiny_config, tiny_data):
     """Opens MLflow runs of workflows in one store."""
 
-    def open_run() -> tracking.Run:
+    def open_run() -> tracking.MlflowRun:
         uri = tracking.tracking_uri(in_folder)
         return tracking.open_workflow(uri, tiny_config, "test", tiny_data, "data", None)
 
@@ -31,11 +31,11 @@ def weights(folder: Path, key: str) -> dict[int, Path]:
     return {1: path}
 
 
-def champion(run: tracking.Run) -> int:
+def champion(run: tracking.MlflowRun) -> int:
     return int(MlflowClient(run.uri).get_model_version_by_alias("m", "champion").version)
 
 
-def enter(run: tracking.Run, folder: Path, key: str, candidate: Candidate) -> tuple[int, str]:
+def enter(run: tracking.MlflowRun, folder: Path, key: str, candidate: Candidate) -> tuple[int, str]:
     version = registry.register(run, "m", weights(folder, key), 96, candidate)
     return version, registry.promote(run, "m", version, candidate)
 
@@ -89,7 +89,7 @@ def test_an_unreachable_registry_is_no_vacancy(parent, in_folder, monkeypatch):
     candidate = Candidate(0.5, "people", "data")
     enter(run, in_folder, "a", candidate)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    lost = tracking.Run("http://127.0.0.1:9", run.experiment_id, run.run_id)
+    lost = tracking.MlflowRun("http://127.0.0.1:9", run.experiment_id, run.run_id)
     with pytest.raises(Exception, match=r"127\.0\.0\.1"):
         registry.promote(lost, "m", 2, candidate)
     assert champion(run) == 1

@@ -28,7 +28,7 @@ from workflows.cli.data import draw_people
 from workflows.cli.main import main
 from workflows.evaluate_weights import test_weights as evaluate_weights
 from workflows.pipeline import run_workflow
-from workflows.run import workflow
+from workflows.run import open_run
 
 QUIET = Console(quiet=True)
 
@@ -57,8 +57,8 @@ def clean(monkeypatch: pytest.MonkeyPatch):
 
 def run(config, data: str, out: str, *, resume: bool = False) -> dict[str, Any]:
     options = {"name": "test", "trials": [2], "resume": resume, "console": QUIET, "samples": 1}
-    with workflow(config, any_path(data), any_path(out), **options) as flow:
-        return run_workflow(flow)
+    with open_run(config, any_path(data), any_path(out), **options) as run:
+        return run_workflow(run)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from tsme.config import EvaluationConfig
 from tsme.errors import UserError
 from workflows.evaluate_weights import test_weights as evaluate_weights
 from workflows.pipeline import run_workflow
-from workflows.run import workflow
+from workflows.run import open_run
 
 SAMPLES = 2
 
 
 def run(config, data: Path, out: Path, **options) -> dict:
     console = Console(quiet=True)
-    with workflow(
+    with open_run(
         config,
         data,
         out,
@@ -30,8 +30,8 @@ def run(config, data: Path, out: Path, **options) -> dict:
         trials=None,
         console=console,
         **({"resume": False, "samples": SAMPLES} | options),
-    ) as flow:
-        return run_workflow(flow)
+    ) as run:
+        return run_workflow(run)
 
 
 @pytest.fixture(scope="module")
@@ -198,9 +198,9 @@ def test_a_failed_run_leaves_no_mlflow_run_open(finished, tiny_config, tiny_data
     options = {"name": "fails", "trials": [1], "resume": False, "console": Console(quiet=True)}
     with (
         pytest.raises(RuntimeError, match="lost"),
-        workflow(tiny_config, tiny_data, folder / "failed", **options) as flow,
+        open_run(tiny_config, tiny_data, folder / "failed", **options) as run,
     ):
-        child = flow.run.child("stage", "stage", {})
+        child = run.mlflow_run.child("stage", "stage", {})
         raise RuntimeError("lost")
-    statuses = {client(folder).get_run(run.run_id).info.status for run in (flow.run, child)}
+    statuses = {client(folder).get_run(each.run_id).info.status for each in (run.mlflow_run, child)}
     assert statuses == {"FAILED"}

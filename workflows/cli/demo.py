@@ -37,11 +37,11 @@ def _run(
     """The workflow, once all people are drawn: other processes do, while Ray starts in this one."""
     from workflows.cluster.session import cluster
     from workflows.pipeline import run_workflow
-    from workflows.run import workflow
+    from workflows.run import open_run
 
     with cluster():
         drawn.result()
-        with workflow(
+        with open_run(
             demo(),
             data,
             out,
@@ -50,8 +50,8 @@ def _run(
             resume=resume,
             console=console,
             samples=SAMPLES,
-        ) as flow:
-            return run_workflow(flow)
+        ) as run:
+            return run_workflow(run)
 
 
 def _draw(data: AnyPath, resume: bool, console: Console, stopped: Event) -> None:

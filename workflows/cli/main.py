@@ -70,10 +70,10 @@ def run(
 ) -> None:
     """Sweep, train every trial, register, evaluate: from a data set to a champion."""
     from workflows.pipeline import run_workflow
-    from workflows.run import workflow
+    from workflows.run import open_run
 
     config, folder = configured(preset, set_), any_path(out or f"runs/{preset}")
-    with workflow(
+    with open_run(
         config,
         any_path(data),
         folder,
@@ -82,8 +82,8 @@ def run(
         resume=resume,
         console=console,
         samples=sweep,
-    ) as flow:
-        results = run_workflow(flow)
+    ) as run:
+        results = run_workflow(run)
     _print_results(results, folder)
 
 
@@ -104,7 +104,7 @@ def train(
 ) -> None:
     """Train one trial with Ray Train on all of its training identities; measure it on its test identities."""
     from workflows.pipeline import train_and_measure
-    from workflows.run import workflow
+    from workflows.run import open_run
 
     settings: dict[str, Any] = {}
     if lr is not None:
@@ -112,7 +112,7 @@ def train(
     if gpus is not None:
         settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
     config = override(configured(preset or dataset, set_), settings)
-    with workflow(
+    with open_run(
         config,
         any_path(data),
         any_path(out or f"runs/train-{dataset}-{trial:02d}"),
@@ -120,14 +120,14 @@ def train(
         trials=[trial],
         resume=resume,
         console=console,
-    ) as flow:
-        chain = flow.chain(flow.config, trial)
+    ) as run:
+        chain = run.chain(run.config, trial)
         there = "dsgan" not in chain.stages or chain.generators_file.is_file()
         if stage is StageName.reid and not there:
             raise UserError(
-                f"--stage reid: {flow.out} holds no generators yet; run --stage dsgan --resume before"
+                f"--stage reid: {run.out} holds no generators yet; run --stage dsgan --resume before"
             )
-        file, rows = train_and_measure(flow, only_generators=stage is StageName.dsgan)
+        file, rows = train_and_measure(run, only_generators=stage is StageName.dsgan)
     if rows:
         _print_table(dataset.value, rows)
     console.print(f"{file}", soft_wrap=True)
@@ -145,10 +145,10 @@ def sweep(
 ) -> None:
     """Search learning rates and loss weights on held-out training identities."""
     from tsme.report.tables import samples_table
-    from workflows.run import workflow
+    from workflows.run import open_run
     from workflows.steps.sweep import choose
 
-    with workflow(
+    with open_run(
         configured(preset, set_),
         any_path(data),
         any_path(out or f"runs/sweep-{preset}"),
@@ -157,8 +157,8 @@ def sweep(
         resume=resume,
         console=console,
         samples=samples,
-    ) as flow:
-        choice = choose(flow)
+    ) as run:
+        choice = choose(run)
     console.print(samples_table([(s.name, s.values, s.score, s.epoch, s.epochs) for s in choice.samples]))
     best = choice.samples[0]
     won = best.values | {"reid.epochs": best.epoch}
@@ -190,9 +190,9 @@ def ablate(
 ) -> None:
     """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the generators are."""
     from workflows.ablation import run_ablation
-    from workflows.run import workflow
+    from workflows.run import open_run
 
-    with workflow(
+    with open_run(
         configured(preset, set_),
         any_path(data),
         any_path(out or f"runs/ablate-{preset}"),
@@ -201,8 +201,8 @@ def ablate(
         resume=resume,
         console=console,
         samples=sweep,
-    ) as flow:
-        run_ablation(flow, seeds, sweep=sweep > 0)
+    ) as run:
+        run_ablation(run, seeds, sweep=sweep > 0)
 
 
 @app.command()

@@ -19,53 +19,53 @@ from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_people
 from workflows.cli.data import draw_people
 from workflows.cluster.session import cpus_of_a_worker
 from workflows.progress import Display
-from workflows.run import Workflow
+from workflows.run import WorkflowRun
 from workflows.spells import Spell
 from workflows.tracking.epochs import epoch_event, log_epoch
-from workflows.tracking.runs import Run
+from workflows.tracking.runs import MlflowRun
 
 THREADS = 4  # more are of little use to so small a network
 
 
-def pretrain_backbones(flow: Workflow, config: Config, *, only_generators: bool = False) -> None:
+def pretrain_backbones(run: WorkflowRun, config: Config, *, only_generators: bool = False) -> None:
     """Make the drawn backbones that a configuration begins with, unless they are there.
 
     Raises JobFailed with the cause.
     """
-    chain = flow.chain(config, next(iter(flow.trials)), only_generators=only_generators)
+    chain = run.chain(config, next(iter(run.trials)), only_generators=only_generators)
     backbones: set[BackboneConfig] = {getattr(config, stage).backbone for stage in chain.stages}
     wanted = {SyntheticWeights.of(backbone, config.image) for backbone in backbones} - {None}
     for weights in sorted(cast(set[SyntheticWeights], wanted), key=lambda weights: weights.key):
-        file = weights.file(flow.out / "stages")
+        file = weights.file(run.out / "stages")
         if file.is_file():
             continue
-        with flow.step(
+        with run.step(
             f"pretrain: a backbone on {weights.recipe.identities} synthetic identities of no data set"
         ) as spells:
-            spells += _pretrain(flow, weights, file)
+            spells += _pretrain(run, weights, file)
 
 
-def _pretrain(flow: Workflow, weights: SyntheticWeights, file: AnyPath) -> list[Spell]:
+def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> list[Spell]:
     """Draw the people, train the backbone; when the worker worked."""
-    resources = flow.config.resources
+    resources = run.config.resources
     # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
     cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
     trainer = _start(resources, cpus)  # in the time that drawing takes
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
         recipe = weights.recipe
-        draw_people(data, "regdb", recipe.identities, recipe.images, SEED, flow.console)
+        draw_people(data, "regdb", recipe.identities, recipe.images, SEED, run.console)
         pictures, people = read_people(data, weights.image, recipe.modalities)
-    run = flow.run.child(
+    stage_run = run.mlflow_run.child(
         "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}
     )
-    with Display(flow.console, resources) as display:
-        task = trainer.train.remote(weights, pictures, people, file, run, display.board)
+    with Display(run.console, resources) as display:
+        task = trainer.train.remote(weights, pictures, people, file, stage_run, display.board)
         try:
             ray.get(task)
         except ray.exceptions.RayError as error:
             raise failure(error, "pretraining a backbone") from None
-    run.close()
+    stage_run.close()
     return display.spells
 
 
@@ -82,7 +82,7 @@ class _Trainer:
         pictures: Tensor,
         people: Tensor,
         file: AnyPath,
-        run: Run,
+        run: MlflowRun,
         board: ActorHandle,
     ) -> None:
         """Leave the backbone's weights in `file`."""

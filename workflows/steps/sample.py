@@ -20,7 +20,7 @@ from tsme.training.stages import Chain, run_chain
 from workflows.cluster.checkpoint_interval import CheckpointInterval
 from workflows.steps.train import CHECKPOINT, load_checkpoint, save_checkpoint
 from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
-from workflows.tracking.runs import Run
+from workflows.tracking.runs import MlflowRun
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SampleJob:
     """The chain a sample changes, with its validation identities; the workflow's MLflow run."""
 
     chain: Chain
-    parent: Run
+    parent: MlflowRun
     board: ActorHandle
 
     def __call__(self, values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from tsme.training.stages import Chain
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
 from workflows.progress import Display
-from workflows.run import Workflow
+from workflows.run import WorkflowRun
 from workflows.spells import Spell
 from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sample import SampleJob
@@ -41,46 +41,46 @@ class Choice:
         return self.samples[0].score
 
 
-def choose(flow: Workflow) -> Choice:
+def choose(run: WorkflowRun) -> Choice:
     """Sweep on the first trial: part of its training identities measure what the others taught.
 
     Every sample trains with one worker. Raises JobFailed if none learnt anything.
     """
-    samples = flow.samples
-    number, trial = next(iter(flow.trials.items()))
-    config = flow.config
+    samples = run.samples
+    number, trial = next(iter(run.trials.items()))
+    config = run.config
     train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
-    chain = Chain(alone, number, train, held, flow.pixels, flow.out / "stages")
-    pretrain_backbones(flow, config)
+    chain = Chain(alone, number, train, held, run.pixels, run.out / "stages")
+    pretrain_backbones(run, config)
     if config.resources.workers > 1:
-        flow.console.print(
+        run.console.print(
             f"note: samples train with one worker; {config.resources.workers} workers make batches "
             "that many times larger, for which the chosen learning rates may not be best"
         )
     title = f"choose: {samples} of the sweep's samples on trial {number}, "
     title += f"measured on {len(held.identities)} held-out identities"
-    file = flow.out / "sweep.json"
-    with flow.step(title) as spells:
+    file = run.out / "sweep.json"
+    with run.step(title) as spells:
         if not file.exists():
-            write_json(file, [asdict(sample) for sample in _run_sweep(flow, chain, samples, spells)])
+            write_json(file, [asdict(sample) for sample in _run_sweep(run, chain, samples, spells)])
         tried = [Sample(**values) for values in read_json(file)]
     best = tried[0]
     if best.epoch == 0:
         raise JobFailed("every sample of the sweep diverged: lower reid.optimizer.lr")
     chosen = override(config, best.values | {"reid.epochs": best.epoch})
-    flow.run.tag({"sweep.best": best.name})
-    flow.run.log_metrics({"validation_mAP": best.score, "chosen_epochs": best.epoch})
-    flow.console.print(
+    run.mlflow_run.tag({"sweep.best": best.name})
+    run.mlflow_run.log_metrics({"validation_mAP": best.score, "chosen_epochs": best.epoch})
+    run.console.print(
         f"  chosen: {best.name}, validation mAP {100 * best.score:.2f} % at epoch {best.epoch}"
     )
     full = len(tried) * config.reid.epochs
-    people = config.digest("dataset", data=flow.pixels.fingerprint, trial=number, people=held.identities)
+    people = config.digest("dataset", data=run.pixels.fingerprint, trial=number, people=held.identities)
     choice = Choice(chosen, tried, people, full)
     if len(tried) > 1:
-        flow.console.print(f"  {choice.epochs} epochs trained of {full} that all samples have")
+        run.console.print(f"  {choice.epochs} epochs trained of {full} that all samples have")
         if doubt := doubt_of(best, config):
-            flow.console.print(f"note: {doubt}", soft_wrap=True)
+            run.console.print(f"note: {doubt}", soft_wrap=True)
     return choice
 
 
@@ -98,19 +98,19 @@ def doubt_of(best: Sample, config: Config) -> str:
     )
 
 
-def _run_sweep(flow: Workflow, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:
-    with Display(flow.console, chain.config.resources) as display:
+def _run_sweep(run: WorkflowRun, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:
+    with Display(run.console, chain.config.resources) as display:
         tried = sweep(
-            SampleJob(chain, flow.run, display.board),
+            SampleJob(chain, run.mlflow_run, display.board),
             search_space(chain.config) if samples > 1 else {},
             config=chain.config,
             samples=samples,
-            storage=flow.out / "ray",
+            storage=run.out / "ray",
             name="sweep",
         )
     spells += display.spells
-    flow.run.close_running_children("FINISHED")  # samples stopped early could not
+    run.mlflow_run.close_running_children("FINISHED")  # samples stopped early could not
     if len(tried) < samples:
         failed = f"note: {samples - len(tried)} of {samples} samples failed"
-        flow.console.print(f"{failed}: see the tag error of their MLflow runs, and {flow.out / 'ray'}")
+        run.console.print(f"{failed}: see the tag error of their MLflow runs, and {run.out / 'ray'}")
     return tried

@@ -30,7 +30,7 @@ from workflows.cluster.failures import Failures
 from workflows.cluster.network import Peers
 from workflows.cluster.session import of_a_worker
 from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
-from workflows.tracking.runs import Run
+from workflows.tracking.runs import MlflowRun
 
 # A worker may be lost this often before the lane gives up; each time it goes on from the last checkpoint.
 MAX_FAILURES = 3
@@ -43,7 +43,7 @@ class TrainJob:
 
     chain: Chain
     label: str
-    runs: dict[Stage, Run]
+    runs: dict[Stage, MlflowRun]
 
 
 def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: AnyPath) -> None:

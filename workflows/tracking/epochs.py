@@ -12,10 +12,10 @@ from tsme.training.loop import EpochResult, Stage
 from tsme.training.precision import choose
 from tsme.training.stages import Chain
 from workflows.progress import Event
-from workflows.tracking.runs import Run
+from workflows.tracking.runs import MlflowRun
 
 
-def log_epoch(run: Run, result: EpochResult) -> None:
+def log_epoch(run: MlflowRun, result: EpochResult) -> None:
     """Losses by name, measurements, speed and the stage's picture of one epoch, to MLflow."""
     losses = {f"loss/{name}": value for name, value in result.losses.items()}
     run.log_metrics(losses | result.metrics | {"epoch_seconds": result.seconds}, step=result.epoch)
@@ -32,7 +32,7 @@ def epoch_event(label: str, result: EpochResult) -> Event:
 
 
 def tell_precision(
-    label: str, chain: Chain, runs: Mapping[Stage, Run], worker: Worker, board: ActorHandle
+    label: str, chain: Chain, runs: Mapping[Stage, MlflowRun], worker: Worker, board: ActorHandle
 ) -> None:
     """What stages that leave their precision to the device will compute in, and why."""
     for stage, run in runs.items():

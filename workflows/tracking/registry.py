@@ -27,7 +27,7 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 import tsme
 from tsme.errors import UserError
 from tsme.storage.object_store import AnyPath, RemotePath
-from workflows.tracking.runs import Run, check, connect, once
+from workflows.tracking.runs import MlflowRun, check, connect, once
 from workflows.tracking.server import redact, why_lost
 
 CHAMPION = "champion"
@@ -47,7 +47,7 @@ class Candidate:
 
 
 def register(
-    run: Run, name: str, weights: Mapping[int, AnyPath], descriptor: int, candidate: Candidate
+    run: MlflowRun, name: str, weights: Mapping[int, AnyPath], descriptor: int, candidate: Candidate
 ) -> int:
     """Log the weights of all trials as one model of `run` and register it; returns its version.
 
@@ -75,13 +75,15 @@ def register(
     return version
 
 
-def _versions(client: MlflowClient, run: Run, name: str, keys: str) -> list[int]:
+def _versions(client: MlflowClient, run: MlflowRun, name: str, keys: str) -> list[int]:
     """The versions that hold these weights of the run."""
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
     return sorted(int(version.version) for version in found if version.tags.get("weights") == keys)
 
 
-def _log_model(client: MlflowClient, run: Run, weights: Mapping[int, AnyPath], descriptor: int) -> str:
+def _log_model(
+    client: MlflowClient, run: MlflowRun, weights: Mapping[int, AnyPath], descriptor: int
+) -> str:
     """The weights, and the code that loads them, as an MLflow model of the run; returns its id.
 
     Not by mlflow.pyfunc.log_model, which works on a process-wide active run, and when the server is away
@@ -155,7 +157,7 @@ def _signature(descriptor: int) -> ModelSignature:
     )
 
 
-def promote(run: Run, name: str, version_number: int, candidate: Candidate) -> str:
+def promote(run: MlflowRun, name: str, version_number: int, candidate: Candidate) -> str:
     """Give the version the alias `champion` if it earns it; returns, and tags it with, the reason."""
     with connect(run.uri) as client:
         decided = client.get_model_version(name, str(version_number)).tags.get("decision")

@@ -1,6 +1,6 @@
 """MLflow runs: a parent for each workflow, a child for each stage, sweep sample and evaluated trial.
 
-The driver creates the runs and hands `Run` objects to workers, which log to them by id; so a restarted
+The driver creates the runs and hands `MlflowRun` objects to workers, which log to them by id; so a restarted
 worker goes on in the run it was in.
 
 MLflow's client sends a request again when no answer comes. If only the answer was lost, the server does
@@ -115,14 +115,14 @@ def again(request: Callable[[], None]) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class MlflowRun:
     """An MLflow run, by id: what a worker needs to log to it."""
 
     uri: str
     experiment_id: str
     run_id: str
 
-    def child(self, name: str, key: str, params: Mapping[str, Any]) -> Run:
+    def child(self, name: str, key: str, params: Mapping[str, Any]) -> MlflowRun:
         """The child run of this key, created if this is the first time; open for logging either way."""
         with connect(self.uri) as client:
             found = client.search_runs([self.experiment_id], _of(self.run_id, key), max_results=1)
@@ -131,7 +131,7 @@ class Run:
                 client.update_run(run_id, status="RUNNING")
             else:
                 run_id, known = _create(client, self.experiment_id, name, self.run_id, key, {}), {}
-        run = Run(self.uri, self.experiment_id, run_id)
+        run = MlflowRun(self.uri, self.experiment_id, run_id)
         if not known:
             run.log_params(params)
         return run
@@ -186,7 +186,7 @@ class Run:
 
 def open_workflow(
     uri: str, config: Config, name: str, data: AnyPath, fingerprint: str, run_id: str | None
-) -> Run:
+) -> MlflowRun:
     """The parent run of a workflow: a new one, or `run_id` opened again.
 
     Raises UserError if the store has no such run.
@@ -196,7 +196,7 @@ def open_workflow(
             return _reopen(client, uri, run_id)
         experiment = _experiment(client, uri, f"tsme-{config.dataset}")
         created = _create(client, experiment, name, None, uuid4().hex, provenance_tags(fingerprint))
-        run = Run(uri, experiment, created)
+        run = MlflowRun(uri, experiment, created)
         run.log_params(flatten(config.model_dump(mode="json")))
         source = LocalArtifactDatasetSource(str(data))
         dataset = MetaDataset(source, name=f"{config.dataset}: {data.name}", digest=fingerprint)
@@ -204,7 +204,7 @@ def open_workflow(
     return run
 
 
-def _reopen(client: MlflowClient, uri: str, run_id: str) -> Run:
+def _reopen(client: MlflowClient, uri: str, run_id: str) -> MlflowRun:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
@@ -213,7 +213,7 @@ def _reopen(client: MlflowClient, uri: str, run_id: str) -> Run:
         message = f"{redact(uri)}: cannot continue MLflow run {run_id} ({error.message})"
         raise UserError(message) from None
     client.update_run(run_id, status="RUNNING")
-    return Run(uri, run.info.experiment_id, run_id)
+    return MlflowRun(uri, run.info.experiment_id, run_id)
 
 
 def _of(parent: str | None, key: str) -> str:
