@@ -82,7 +82,7 @@ class DsganConfig(Frozen):
 
     Without `skips` the decoder sees the encoder's last map alone (to measure what the others are worth).
     `precision` is that of the networks' products and maps; weights, losses and the optimiser are float32.
-    "auto" is what `tsme.training.precision` says of the device.
+    "auto" is bfloat16 on devices that have instructions for it.
     """
 
     backbone: BackboneConfig = BackboneConfig()

@@ -29,7 +29,7 @@ from tsme.presets import Variant, ablation
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
 from tsme.storage.atomic import read_json, reading, replacing, write_json
 from tsme.training.loop import Diverged
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 from workflows.pipeline import measure, train_chains
 from workflows.run import WorkflowRun
 from workflows.spells import Spell
@@ -84,7 +84,7 @@ def _label(name: str, seed: int) -> str:
 
 def _train_translators(
     run: WorkflowRun, variants: list[Variant], number: int, seeds: Sequence[int]
-) -> dict[str, list[Chain]]:
+) -> dict[str, list[TrialTraining]]:
     """Stage 1 of every seed: chains by generator, seeds in order, and a control without skips.
 
     The control may collapse: that is a result as well, and ends nothing; the seed is left out.
@@ -96,7 +96,7 @@ def _train_translators(
             kinds[f"DSGAN of the {variant.name}"] = variant.config
     control = "DSGAN without skips"
 
-    def chains(config: Config) -> list[Chain]:
+    def chains(config: Config) -> list[TrialTraining]:
         return [
             run.chain(override(config, {"seed": seed}), number, only_generators=True) for seed in seeds
         ]
@@ -108,10 +108,12 @@ def _train_translators(
         train_chains(run, _labelled({control: trained[control]}, seeds), "generators without skips")
     except Diverged as error:
         run.console.print(f"  note: {error}", soft_wrap=True)
-    return {name: done for name, each in trained.items() if (done := [c for c in each if c.done])}
+    return {name: done for name, each in trained.items() if (done := [c for c in each if c.is_done()])}
 
 
-def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[str, Chain]:
+def _labelled(
+    chains: Mapping[str, list[TrialTraining]], seeds: Sequence[int]
+) -> dict[str, TrialTraining]:
     return {
         _label(name, seed): chain
         for name, each in chains.items()
@@ -120,7 +122,10 @@ def _labelled(chains: Mapping[str, list[Chain]], seeds: Sequence[int]) -> dict[s
 
 
 def _score_translators(
-    run: WorkflowRun, generators: Mapping[str, Sequence[Chain]], judge: Chain, trial: Trial
+    run: WorkflowRun,
+    generators: Mapping[str, Sequence[TrialTraining]],
+    judge: TrialTraining,
+    trial: Trial,
 ) -> Scores:
     """Translations of the test identities by name of the generator, one entry per seed; trivial ones too.
 
@@ -128,9 +133,9 @@ def _score_translators(
     translations, so that no generator has taught it. What was measured before is not measured again.
     """
     trivial = {name: [name] for name in (GRAYSCALE, MATCHED)}
-    every: dict[str, Sequence[Chain | str]] = {**generators, **trivial}
+    every: dict[str, Sequence[TrialTraining | str]] = {**generators, **trivial}
     files = {
-        name: [run.out / "stages" / f"translations-{_key(one)}-{judge.key}.json" for one in many]
+        name: [run.out / "stages" / f"translations-{_key(one)}-{judge.model_key}.json" for one in many]
         for name, many in every.items()
     }
     resources = run.config.resources
@@ -157,12 +162,18 @@ def _score_translators(
     return {name: [read_json(file) for file in many] for name, many in files.items()}
 
 
-def _key(generator: Chain | str) -> str:
-    return generator.dsgan_key if isinstance(generator, Chain) else generator.replace(" ", "-")
+def _key(generator: TrialTraining | str) -> str:
+    return (
+        generator.generators_key if isinstance(generator, TrialTraining) else generator.replace(" ", "-")
+    )
 
 
 def _score(
-    generator: Chain | str, judge: Chain, pixels: ImageCache, trial: Trial, resources: ResourcesConfig
+    generator: TrialTraining | str,
+    judge: TrialTraining,
+    pixels: ImageCache,
+    trial: Trial,
+    resources: ResourcesConfig,
 ) -> tuple[dict[str, float], Spell]:
     began = time.time()
     torch.set_num_threads(resources.cpus)
@@ -171,7 +182,7 @@ def _score(
     streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
     features = {m: Features.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
     held = HeldOut.read(trial.test, pixels, features)
-    if isinstance(generator, Chain):
+    if isinstance(generator, TrialTraining):
         networks, _ = load_generators(generator.generators_file, generator.config, device)
         translations = translate_split(networks, held.images, device)
     else:

@@ -16,8 +16,7 @@ from tsme.models.reid import FUSED_STRIPES
 from tsme.report.tables import result_lines
 from tsme.storage.atomic import read_json, reading, write_json
 from tsme.storage.object_store import AnyPath
-from tsme.training.loop import Stage
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 from workflows.cluster.session import side_by_side
 from workflows.progress import Display
 from workflows.run import WorkflowRun
@@ -30,7 +29,7 @@ from workflows.tracking.provenance import git_revision
 from workflows.tracking.runs import MlflowRun
 from workflows.tracking.server import redact
 
-NUMBERS: dict[Stage, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
+NUMBERS: dict[str, int] = {"dsgan": 1, "reid": 2}  # a network without translations has no stage 1
 
 
 def run_workflow(run: WorkflowRun) -> dict[str, Any]:
@@ -75,13 +74,13 @@ def train_all(run: WorkflowRun, config: Config, *, only_generators: bool = False
     """
     chains = {f"trial {n:02d}": run.chain(config, n, only_generators=only_generators) for n in run.trials}
     train_chains(run, chains, "trials")
-    return {chain.trial: chain.product for chain in chains.values()}
+    return {chain.trial: chain.result_file for chain in chains.values()}
 
 
-def train_chains(run: WorkflowRun, chains: Mapping[str, Chain], what: str) -> None:
+def train_chains(run: WorkflowRun, chains: Mapping[str, TrialTraining], what: str) -> None:
     """Train chains, known by labels such as "trial 01", as many side by side as the cluster holds."""
     resources = run.config.resources
-    left = sum(not chain.done for chain in chains.values())
+    left = sum(not chain.is_done() for chain in chains.values())
     # Lanes are dealt from all chains, done or not, so that a resumed run finds its lanes again.
     count = side_by_side(resources, len(chains), run.console) if left else 1
     lanes = [dict(list(chains.items())[first::count]) for first in range(count)]
@@ -106,21 +105,21 @@ def _side_by_side(lanes: list[Callable[[], None]]) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _train_lane(run: WorkflowRun, display: Display, chains: Mapping[str, Chain]) -> None:
-    if all(chain.done for chain in chains.values()):
+def _train_lane(run: WorkflowRun, display: Display, chains: Mapping[str, TrialTraining]) -> None:
+    if all(chain.is_done() for chain in chains.values()):
         return
     jobs = [TrainJob(chain, label, _stage_runs(run, label, chain)) for label, chain in chains.items()]
     people = "-".join(f"{n:02d}" for n in dict.fromkeys(chain.trial for chain in chains.values()))
     first = next(iter(chains.values()))
-    name = f"trials-{people}-{first.config.digest('reid', keys=[c.key for c in chains.values()])}"
+    name = f"trials-{people}-{first.config.digest('reid', keys=[c.model_key for c in chains.values()])}"
     train_lane(jobs, display.board, name, run.out / "ray")
 
 
-def _stage_runs(run: WorkflowRun, label: str, chain: Chain) -> dict[Stage, MlflowRun]:
+def _stage_runs(run: WorkflowRun, label: str, chain: TrialTraining) -> dict[str, MlflowRun]:
     """The MLflow run of each of the chain's stages; of a finished chain none is opened again."""
-    if chain.done:
+    if chain.is_done():
         return {}
-    keys: dict[Stage, str] = {"dsgan": chain.dsgan_key, "reid": chain.key}
+    keys: dict[str, str] = {"dsgan": chain.generators_key, "reid": chain.model_key}
     return {
         stage: run.mlflow_run.child(
             f"{label} stage {NUMBERS[stage]} {stage}",

@@ -23,7 +23,7 @@ from tsme.errors import UserError
 from tsme.evaluation.protocols import Search, searches
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath, RemotePath
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 from workflows import BEGAN
 from workflows.cluster.environment import in_submitted_job
 from workflows.cluster.session import cluster, fit_resources
@@ -84,15 +84,15 @@ class WorkflowRun:
         dataset, asked = self.pixels.dataset, self.config.evaluation
         return {number: searches(dataset, trial, asked) for number, trial in self.trials.items()}
 
-    def chain(self, config: Config, trial: int, *, only_generators: bool = False) -> Chain:
+    def chain(self, config: Config, trial: int, *, only_generators: bool = False) -> TrialTraining:
         """Training of a trial on all of its training identities."""
-        return Chain(
+        return TrialTraining(
             config=config,
             trial=trial,
             train=self.trials[trial].train,
             validation=None,
-            pixels=self.pixels,
-            products=self.out / "stages",
+            images=self.pixels,
+            folder=self.out / "stages",
             only_generators=only_generators,
         )
 

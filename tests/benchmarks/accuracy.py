@@ -43,7 +43,7 @@ from tsme.storage.atomic import read_json, write_json
 from tsme.training.distributed import Worker
 from tsme.training.loop import fit
 from tsme.training.reid import Pixels, ReidTask
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 
 STORED = "stored"
 WAYS = {
@@ -106,10 +106,10 @@ def repeat(run: Path, way: str, trial: int, device: str) -> Outcome:
     if pixels.fingerprint != results["data_fingerprint"]:
         raise UserError(f"{dataset.root}: not the images that the run in {run} learnt from")
     people = dataset.read(trial)
-    chain = Chain(config, trial, people.train, None, pixels, run / "stages")
+    chain = TrialTraining(config, trial, people.train, None, pixels, run / "stages")
     worker = Worker(device=torch.device(device))
     generators, stored = load_generators(chain.generators_file, config, worker.device)
-    with chain.initialised("reid") as initialised:
+    with chain.with_local_weights("reid") as initialised:
         known = Pixels(pixels.split(people.train), stored)
         task = Repeated(initialised, people.train, known, worker)
     clock = time.process_time if worker.device.type == "cpu" else time.perf_counter

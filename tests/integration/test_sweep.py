@@ -17,7 +17,7 @@ from tsme.data.datasets.regdb import RegDB
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.presets import demo
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 from tune.spaces import configured, search_space
 from tune.sweep import Sample, sweep
 from workflows.cli.main import main
@@ -152,7 +152,7 @@ def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data
     trial = RegDB(tiny_data).read(1)
     config = override(tiny_config, {"resources.gpus": 0, "sweep.concurrent": 1})
     pixels = ImageCache(RegDB(tiny_data), "data", 8, 8)  # not the size of the configuration
-    chain = Chain(config, 1, trial.train, trial.test, pixels, in_folder / "stages")
+    chain = TrialTraining(config, 1, trial.train, trial.test, pixels, in_folder / "stages")
     uri = tracking.tracking_uri(in_folder)
     parent = tracking.open_workflow(uri, config, "test", tiny_data, "data", None)
     with Display(Console(quiet=True)) as display, pytest.raises(JobFailed):

@@ -22,7 +22,7 @@ from tsme.data.datasets.regdb import RegDB
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.models.checkpoint import load_model
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 from workflows.cluster.session import fit_resources
 from workflows.progress import Display
 from workflows.steps.train import TrainJob, train_lane
@@ -39,7 +39,7 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
         config = override(tiny_config, {"resources.gpus": 0} | settings)
         trial = RegDB(tiny_data).read(1)
         pixels = ImageCache(RegDB(tiny_data), "data", config.image.height, config.image.width)
-        chain = Chain(config, 1, trial.train, None, pixels, in_folder / name)
+        chain = TrialTraining(config, 1, trial.train, None, pixels, in_folder / name)
         uri = tracking.tracking_uri(in_folder)
         parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
         runs = {stage: parent.child(stage, stage, {}) for stage in chain.stages}
@@ -50,7 +50,7 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
 
 def train(job: TrainJob, folder: Path) -> None:
     with Display(QUIET) as display:
-        train_lane([job], display.board, f"test-{job.chain.products.name}", folder / "ray")
+        train_lane([job], display.board, f"test-{job.chain.folder.name}", folder / "ray")
 
 
 def weights(job: TrainJob) -> dict:
@@ -82,7 +82,7 @@ def epochs_logged(job: TrainJob, stage: str) -> list[int]:
 def test_two_workers_train_together(make_job, in_folder):
     job = make_job("pair", {"resources.workers": 2, "reid.identities": 2})
     train(job, in_folder)
-    assert job.chain.done
+    assert job.chain.is_done()
     assert epochs_logged(job, "dsgan") == [1, 2]
     assert epochs_logged(job, "reid") == [1, 2]
     assert all(bool(value.isfinite().all()) for value in weights(job).values())
@@ -142,7 +142,7 @@ def test_divergence_is_one_error_that_names_trial_and_term(make_job, in_folder):
     job = make_job("wild", {"reid.optimizer.lr": 1e30, "dsgan.epochs": 1})
     with pytest.raises(JobFailed, match=r"trial 01: reid: the loss \w+ is (nan|inf)"):
         train(job, in_folder)
-    assert not job.chain.done
+    assert not job.chain.is_done()
 
 
 def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
@@ -151,8 +151,8 @@ def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
     copy = in_folder / "data"
     shutil.copytree(tiny_data, copy)
     (copy / job.chain.train.visible.paths[0]).unlink()
-    pixels = replace(job.chain.pixels, dataset=RegDB(copy), fingerprint="gap")
-    broken = replace(job, chain=replace(job.chain, pixels=pixels))
+    pixels = replace(job.chain.images, dataset=RegDB(copy), fingerprint="gap")
+    broken = replace(job, chain=replace(job.chain, images=pixels))
     with pytest.raises(UserError, match=r"trial 01: .*\.bmp"):
         train(broken, in_folder)
 

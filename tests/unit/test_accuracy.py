@@ -24,20 +24,21 @@ from tsme.models.dsgan import Generators
 from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels
-from tsme.training.stages import Chain, run_chain
+from tsme.training.stages import run_stages
+from tsme.training.trial import TrialTraining
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def chain(tiny: Config, tmp_path: Path) -> Chain:
+def chain(tiny: Config, tmp_path: Path) -> TrialTraining:
     """A trial of synthetic identities, trained to the end, in the folder of a finished run."""
     generate_regdb(tmp_path / "data", identities=8, images=2, seed=1)
     config = override(tiny, {"dsgan.epochs": 1, "reid.epochs": 2})
     dataset = open_dataset(config.dataset, tmp_path / "data")
     pixels = ImageCache(dataset, fingerprint(dataset), config.image.height, config.image.width)
-    chain = Chain(config, 1, dataset.read(1).train, None, pixels, tmp_path / "run" / "stages")
-    list(run_chain(chain, Worker()))
+    chain = TrialTraining(config, 1, dataset.read(1).train, None, pixels, tmp_path / "run" / "stages")
+    list(run_stages(chain, Worker()))
     results = {
         "config": config.model_dump(mode="json"),
         "data": str(dataset.root),
@@ -48,17 +49,17 @@ def chain(tiny: Config, tmp_path: Path) -> Chain:
     return chain
 
 
-def test_stored_translations_give_what_the_run_has(chain: Chain, tmp_path: Path, capsys):
+def test_stored_translations_give_what_the_run_has(chain: TrialTraining, tmp_path: Path, capsys):
     file = tmp_path / "outcomes.json"
     assert accuracy.main([str(tmp_path / "run"), "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     outcomes = {outcome["way"]: outcome for outcome in json.loads(file.read_text())["outcomes"]}
     assert set(outcomes) == set(accuracy.WAYS)
     assert all(way in printed for way in accuracy.WAYS)
-    people = chain.pixels.dataset.read(1)
+    people = chain.images.dataset.read(1)
     model = load_model(chain.model_file, CPU)
-    described = embed_trial(model, chain.pixels.split(people.test), CPU, flips=[False])[False]
-    asked = searches(chain.pixels.dataset, people, EvaluationConfig())
+    described = embed_trial(model, chain.images.split(people.test), CPU, flips=[False])[False]
+    asked = searches(chain.images.dataset, people, EvaluationConfig())
     assert len(asked) == 2
     found = [score(described, people.test, search) for search in asked]
     assert outcomes["stored"]["mAP"] == np.mean([metrics.mAP for metrics in found])
@@ -66,7 +67,7 @@ def test_stored_translations_give_what_the_run_has(chain: Chain, tmp_path: Path,
     assert all(outcome["seconds"] > 0 and outcome["trial"] == 1 for outcome in outcomes.values())
 
 
-def test_other_images_or_no_run_are_refused(chain: Chain, tmp_path: Path, capsys):
+def test_other_images_or_no_run_are_refused(chain: TrialTraining, tmp_path: Path, capsys):
     assert accuracy.main([str(tmp_path)]) == 1
     assert "no results.json" in capsys.readouterr().err
     results = json.loads((tmp_path / "run" / "results.json").read_text())

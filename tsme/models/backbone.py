@@ -6,6 +6,7 @@ Shapes: B images, C channels, H x W pixels.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -142,6 +143,13 @@ def weights_digest(config: BackboneConfig) -> str:
     path = Path(config.weights)
     if not path.is_file():
         return config.weights
+    status = path.stat()
+    return _file_digest(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _file_digest(path: Path, size: int, modified: int) -> str:
+    """SHA-256 of a file, read once per process unless its size or modification time changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

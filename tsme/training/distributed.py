@@ -10,8 +10,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tsme.config import Precision
+from tsme.config import Precision, TrainingPrecision
 from tsme.numerics import autocast
+
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, of x86, of ARM
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Worker:
     def autocast(self, precision: Precision) -> torch.autocast:
         """A block whose convolutions, products and the maps between them are of this precision."""
         return autocast(self.device, precision)
+
+    def precision(self, setting: TrainingPrecision) -> Precision:
+        """`setting`, with "auto" decided by the main worker's device, so that all workers agree."""
+        if setting != "auto":
+            return setting
+        return "bfloat16" if self.broadcast(auto_precision(self.device) == "bfloat16") else "float32"
 
     def to_device_if_fits(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Images (n, 3, H, W) uint8 where batches are best taken from: the device, if it has room.
@@ -84,6 +92,17 @@ class Worker:
         """Until all workers are here."""
         if self.world_size > 1:
             dist.barrier()
+
+
+def auto_precision(device: torch.device) -> Precision:
+    """bfloat16 on GPUs and CPUs that have instructions for it, else float32: emulation is slow."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # torch.cpu.get_capabilities is missing from the oldest releases supported.
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        native = any(capabilities.get(name) for name in BF16_INSTRUCTIONS)
+    return "bfloat16" if native else "float32"
 
 
 def unwrap_model(network: nn.Module) -> nn.Module:

@@ -24,8 +24,7 @@ from tsme.outputs import Scores, Translations
 from tsme.seeding import derive, generator
 from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.image_pool import ImagePool
-from tsme.training.loop import Diverged, Stage
-from tsme.training.precision import precision_of
+from tsme.training.loop import Diverged
 
 PREVIEW_ROWS = 4
 
@@ -36,7 +35,8 @@ class DsganTask:
     Translations of `held`, people not trained on, are measured and pictured after every epoch.
     """
 
-    stage: Stage = "dsgan"
+    stage = "dsgan"
+    lr_key: str | None = "dsgan.optimizer.lr"
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class DsganTask:
         settings = config.dsgan
         self.settings, self.worker, self.held = settings, worker, held
         self.epochs, self.seed = settings.epochs, config.seed
-        self.precision = precision_of(config, "dsgan", worker)
+        self.precision = worker.precision(settings.precision)
         self.visible, self.infrared = worker.to_device_if_fits(visible, infrared)
         torch.manual_seed(derive(config.seed, "dsgan weights"))
         self.generators = worker.wrap(Generators(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,19 +14,21 @@ from tsme.errors import JobFailed
 from tsme.seeding import derive
 from tsme.training.distributed import Worker
 
-Stage = Literal["backbone", "dsgan", "reid"]
-
 
 class Diverged(JobFailed):
     """Training that leads nowhere: a loss became NaN or infinite, a generator collapsed."""
 
 
 class Task(Protocol):
-    """What the loop trains: a stage's networks, batches and optimisers."""
+    """What the loop trains: a stage's networks, batches and optimisers.
 
-    stage: Stage
+    `lr_key` is the configuration key of its learning rate, if there is one.
+    """
+
+    stage: str
     epochs: int
     seed: int
+    lr_key: str | None
 
     def step_batches(self, epoch: int) -> Iterator[Any]:
         """This worker's batches of one epoch (1-based)."""
@@ -55,7 +57,7 @@ class EpochResult:
     does. `checkpoint` holds the living tensors: save it before asking for the next epoch.
     """
 
-    stage: Stage
+    stage: str
     epoch: int
     epochs: int
     losses: dict[str, float]
@@ -115,8 +117,8 @@ def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:
     means = dict(zip(names, worker.mean(sums / steps).tolist(), strict=True))
     for name, value in means.items():
         if not torch.isfinite(torch.tensor(value)):
+            key = f" ({task.lr_key})" if task.lr_key else ""
             raise Diverged(
-                f"{task.stage}: the loss {name} is {value} in epoch {epoch}; lower the learning rate"
-                + (f" ({task.stage}.optimizer.lr)" if task.stage != "backbone" else "")
+                f"{task.stage}: the loss {name} is {value} in epoch {epoch}; lower the learning rate{key}"
             )
     return means

@@ -32,7 +32,7 @@ from tsme.seeding import derive, generator
 from tsme.storage.atomic import replacing
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
-from tsme.training.loop import EpochResult, Stage, fit, timed
+from tsme.training.loop import EpochResult, fit, timed
 
 SEED = 7_305_112_869  # of people that no other seed in use draws
 
@@ -134,7 +134,8 @@ class Classifier(nn.Module):
 class BackboneTask:
     """Identity classification of synthetic identities by one backbone for both modalities."""
 
-    stage: Stage = "backbone"
+    stage = "backbone"
+    lr_key: str | None = None  # a fixed recipe
     seed = SEED
 
     def __init__(

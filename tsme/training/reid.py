@@ -28,8 +28,6 @@ from tsme.losses import reid_losses
 from tsme.models.reid import TsmeNet
 from tsme.seeding import derive, generator
 from tsme.training.distributed import Worker, unwrap_model
-from tsme.training.loop import Stage
-from tsme.training.precision import precision_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class ReidTask:
     `validate`, where given, measures a network on held-out identities; it runs on the leading worker.
     """
 
-    stage: Stage = "reid"
+    stage = "reid"
+    lr_key: str | None = "reid.optimizer.lr"
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class ReidTask:
         self.settings, self.worker, self.validate = settings, worker, validate
         self.padding = config.image.padding
         self.epochs, self.seed = settings.epochs, config.seed
-        self.precision = precision_of(config, "reid", worker)
+        self.precision = worker.precision(settings.precision)
         sources = [s for s in (pixels.images, pixels.translations) if s is not None]
         held = iter(worker.to_device_if_fits(*(source[m] for source in sources for m in MODALITIES)))
         self.images = {m: next(held) for m in MODALITIES}

@@ -16,7 +16,8 @@ from ray.actor import ActorHandle
 from tsme.config import override
 from tsme.training.distributed import Worker
 from tsme.training.loop import Diverged, EpochResult
-from tsme.training.stages import Chain, run_chain
+from tsme.training.stages import run_stages
+from tsme.training.trial import TrialTraining
 from workflows.cluster.checkpoint_interval import CheckpointInterval
 from workflows.steps.train import CHECKPOINT, load_checkpoint, save_checkpoint
 from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
@@ -27,7 +28,7 @@ from workflows.tracking.runs import MlflowRun
 class SampleJob:
     """The chain a sample changes, with its validation identities; the workflow's MLflow run."""
 
-    chain: Chain
+    chain: TrialTraining
     parent: MlflowRun
     board: ActorHandle
 
@@ -48,7 +49,7 @@ class SampleJob:
         interval = CheckpointInterval()
         tell_precision(label, chain, dict.fromkeys(chain.stages, run), worker, self.board)
         try:
-            for result in run_chain(chain, worker, state):
+            for result in run_stages(chain, worker, state):
                 log_epoch(run, result)
                 self.board.post.remote(epoch_event(label, result))
                 if result.stage == "reid":

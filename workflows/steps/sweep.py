@@ -8,7 +8,7 @@ from tsme.config import Config, override
 from tsme.data.types import hold_out
 from tsme.errors import JobFailed
 from tsme.storage.atomic import read_json, write_json
-from tsme.training.stages import Chain
+from tsme.training.trial import TrialTraining
 from tune.spaces import search_space
 from tune.sweep import Sample, sweep
 from workflows.progress import Display
@@ -51,7 +51,7 @@ def choose(run: WorkflowRun) -> Choice:
     config = run.config
     train, held = hold_out(trial, config.validation.fraction, config.seed)
     alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
-    chain = Chain(alone, number, train, held, run.pixels, run.out / "stages")
+    chain = TrialTraining(alone, number, train, held, run.pixels, run.out / "stages")
     pretrain_backbones(run, config)
     if config.resources.workers > 1:
         run.console.print(
@@ -98,7 +98,7 @@ def doubt_of(best: Sample, config: Config) -> str:
     )
 
 
-def _run_sweep(run: WorkflowRun, chain: Chain, samples: int, spells: list[Spell]) -> list[Sample]:
+def _run_sweep(run: WorkflowRun, chain: TrialTraining, samples: int, spells: list[Spell]) -> list[Sample]:
     with Display(run.console, chain.config.resources) as display:
         tried = sweep(
             SampleJob(chain, run.mlflow_run, display.board),

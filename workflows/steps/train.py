@@ -23,8 +23,9 @@ from tsme.config import ResourcesConfig
 from tsme.errors import UserError, failure
 from tsme.storage.object_store import AnyPath, answering
 from tsme.training.distributed import Worker
-from tsme.training.loop import Diverged, EpochResult, Stage
-from tsme.training.stages import Chain, run_chain
+from tsme.training.loop import Diverged, EpochResult
+from tsme.training.stages import run_stages
+from tsme.training.trial import TrialTraining
 from workflows.cluster.checkpoint_interval import CheckpointInterval
 from workflows.cluster.failures import Failures
 from workflows.cluster.network import Peers
@@ -41,9 +42,9 @@ CHECKPOINT = "checkpoint.pt"
 class TrainJob:
     """A chain to train, what a person calls it, and the MLflow run of each of its stages."""
 
-    chain: Chain
+    chain: TrialTraining
     label: str
-    runs: dict[Stage, MlflowRun]
+    runs: dict[str, MlflowRun]
 
 
 def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: AnyPath) -> None:
@@ -110,14 +111,14 @@ def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
     checkpoint = load_checkpoint(ray.train.get_checkpoint())
     interval = CheckpointInterval()
     for job in jobs:
-        if worker.broadcast(job.chain.done):
+        if worker.broadcast(job.chain.is_done()):
             continue
-        mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.key else None
+        mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.model_key else None
         unfinished = dict(job.runs)
         if worker.is_main:
             tell_precision(job.label, job.chain, job.runs, worker, parameters["board"])
         try:
-            for result in run_chain(job.chain, worker, mine):
+            for result in run_stages(job.chain, worker, mine):
                 _report(job, result, worker, parameters["board"], folder, interval)
                 if worker.is_main and result.epoch == result.epochs:
                     unfinished.pop(result.stage).close()
@@ -150,12 +151,12 @@ def _report(
         log_epoch(job.runs[result.stage], result)
         board.post.remote(epoch_event(job.label, result))
     # A lane may hold several chains of one trial.
-    name = f"trial{job.chain.trial:02d}-{job.chain.key}-{result.stage}-{result.epoch:04d}"
+    name = f"trial{job.chain.trial:02d}-{job.chain.model_key}-{result.stage}-{result.epoch:04d}"
     checkpoint = None
     if due:
         began = time.monotonic()
         (folder / name).mkdir()
-        checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.key}, folder / name)
+        checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.model_key}, folder / name)
         size = (folder / name / CHECKPOINT).stat().st_size
         interval.wrote(size, time.monotonic() - began, waited)
     ray.train.report(

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 from ray.actor import ActorHandle
 
-from tsme.training.distributed import Worker
-from tsme.training.loop import EpochResult, Stage
-from tsme.training.precision import choose
-from tsme.training.stages import Chain
+from tsme.training.distributed import Worker, auto_precision
+from tsme.training.loop import EpochResult
+from tsme.training.trial import TrialTraining
 from workflows.progress import Event
 from workflows.tracking.runs import MlflowRun
 
@@ -32,11 +31,11 @@ def epoch_event(label: str, result: EpochResult) -> Event:
 
 
 def tell_precision(
-    label: str, chain: Chain, runs: Mapping[Stage, MlflowRun], worker: Worker, board: ActorHandle
+    label: str, training: TrialTraining, runs: Mapping[str, MlflowRun], worker: Worker, board: ActorHandle
 ) -> None:
-    """What stages that leave their precision to the device will compute in, and why."""
+    """Report the precision of stages whose configuration says "auto"."""
     for stage, run in runs.items():
-        if getattr(chain.config, stage).precision == "auto":
-            choice = choose(chain.config, stage, worker.device)
-            board.post.remote(f"{label} {stage}: {choice.precision}, {choice.why}")
-            run.tag({f"{stage}.precision": f"{choice.precision}, {choice.why}"})
+        if getattr(training.config, stage).precision == "auto":
+            precision = auto_precision(worker.device)
+            board.post.remote(f"{label} {stage}: precision {precision}")
+            run.tag({f"{stage}.precision": precision})

@@ -20,9 +20,10 @@ STAGES = ("dsgan", "reid")
 class FakeTask:
     """Its steps return what they are told to; `log` lists what the loop asked for."""
 
-    stage = "reid"
+    stage = "fake"
     epochs = 3
     seed = 5
+    lr_key: str | None = "fake.optimizer.lr"
 
     def __init__(self, batches: dict[int, list[dict[str, float]]]) -> None:
         self.batches, self.log, self.draws = batches, [], []
@@ -62,13 +63,13 @@ def test_losses_are_means_over_the_steps_of_an_epoch():
     results = list(fit(FakeTask(BATCHES), Worker()))
     expected = [{"one": 3, "total": 3}, {"one": 0.25, "total": -1}, {"one": 0.5, "total": 1.5}]
     assert [r.losses for r in results] == [pytest.approx(e) for e in expected]
-    assert [(r.stage, r.epoch, r.epochs) for r in results] == [("reid", k, 3) for k in (1, 2, 3)]
+    assert [(r.stage, r.epoch, r.epochs) for r in results] == [("fake", k, 3) for k in (1, 2, 3)]
     assert all(r.metrics == {"lr": 0.5} and r.seconds >= 0 for r in results)
 
 
 def test_checkpoint_is_taken_after_the_schedules_moved_on():
     results = list(fit(FakeTask(BATCHES), Worker()))
-    expected = [{"stage": "reid", "epoch": k, "task": {"epochs": k}} for k in (1, 2, 3)]
+    expected = [{"stage": "fake", "epoch": k, "task": {"epochs": k}} for k in (1, 2, 3)]
     assert [r.checkpoint for r in results] == expected
 
 
@@ -95,10 +96,17 @@ def test_epochs_already_done_are_not_repeated(done):
 def test_a_loss_that_is_not_finite_stops_the_run_naming_term_and_epoch(value, name):
     broken = BATCHES | {2: [BATCHES[2][0], BATCHES[2][0] | {name: value}]}
     task, seen = FakeTask(broken), []
-    with pytest.raises(Diverged, match=rf"reid: the loss {name} is .*epoch 2.*reid\.optimizer\.lr"):
+    with pytest.raises(Diverged, match=rf"fake: the loss {name} is .*epoch 2.*fake\.optimizer\.lr"):
         seen.extend(fit(task, Worker()))
     assert len(seen) == 1
     assert task.log[-1] == "step"  # no schedule moved, no state taken
+
+
+def test_a_task_without_a_learning_rate_key_is_not_sent_to_one():
+    task = FakeTask({1: [{"total": math.nan}]})
+    task.lr_key = None
+    with pytest.raises(Diverged, match=r"lower the learning rate$"):
+        list(fit(task, Worker()))
 
 
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])

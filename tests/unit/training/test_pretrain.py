@@ -15,7 +15,8 @@ from tsme.models.backbone import build_backbone
 from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import Recipe, SyntheticWeights, pretrain, read_people
-from tsme.training.stages import Chain, run_chain
+from tsme.training.stages import run_stages
+from tsme.training.trial import TrialTraining
 
 BACKBONE = BackboneConfig(architecture="resnet10", width=8, weights="synthetic")
 IMAGE = ImageConfig(height=64, width=32, padding=2)
@@ -81,12 +82,12 @@ def test_a_chain_begins_with_its_drawn_trunk(tiny: Config, make_split, make_pixe
     torch.manual_seed(5)
     first = build_backbone(tiny.reid.backbone)
     save_file(first.state_dict(), file)
-    chain = Chain(drawn, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path)
-    with chain.initialised("reid") as config:
+    chain = TrialTraining(drawn, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path)
+    with chain.with_local_weights("reid") as config:
         assert config.reid.backbone.weights == str(file)
         built = build_backbone(config.reid.backbone).state_dict()
     assert all(torch.equal(value, built[name]) for name, value in first.state_dict().items())
     blank = replace(chain, config=tiny)
-    assert blank.key != chain.key and blank.dsgan_key != chain.dsgan_key
-    assert [result.stage for result in run_chain(chain, Worker())][-1] == "reid"
+    assert blank.model_key != chain.model_key and blank.generators_key != chain.generators_key
+    assert [result.stage for result in run_stages(chain, Worker())][-1] == "reid"
     assert chain.model_file.is_file()

@@ -27,7 +27,8 @@ from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, fit
 from tsme.training.pretrain import Recipe, SyntheticWeights, pretrain
 from tsme.training.reid import ReidTask
-from tsme.training.stages import Chain, run_chain
+from tsme.training.stages import run_stages
+from tsme.training.trial import TrialTraining
 
 
 class Roomy(Worker):
@@ -38,11 +39,11 @@ class Roomy(Worker):
 
 
 @pytest.fixture
-def chain(tiny: Config, make_split, make_pixels, tmp_path: Path) -> Chain:
+def chain(tiny: Config, make_split, make_pixels, tmp_path: Path) -> TrialTraining:
     make_split(range(5, 9))  # others, on disk before the images are first read
     # The stronger recipe's parts are on beside those of the paper.
     config = override(tiny, {"dsgan.epochs": 2, "reid.epochs": 2, "reid.erasing": 0.5})
-    return Chain(config, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path / "here")
+    return TrialTraining(config, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path / "here")
 
 
 def figures(results) -> list[tuple[Any, ...]]:
@@ -103,33 +104,33 @@ def test_what_the_host_waits_for_is_told(ask, waits):
 
 @pytest.mark.parametrize("kind", [Worker, Roomy])
 def test_a_trial_trains_there(chain, kind):
-    there = replace(chain, products=chain.products.parent / "there")
+    there = replace(chain, folder=chain.folder.parent / "there")
     with elsewhere():
-        found = figures(run_chain(there, kind(device=ELSEWHERE)))
-    assert found == figures(run_chain(chain, Worker()))
+        found = figures(run_stages(there, kind(device=ELSEWHERE)))
+    assert found == figures(run_stages(chain, Worker()))
     assert same_files(there.generators_file, chain.generators_file)
     assert same_files(there.model_file, chain.model_file)
 
 
 def test_a_choice_is_made_there_by_the_same_figures(chain, make_split):
     chosen = replace(chain, validation=make_split(range(5, 9)))
-    there = replace(chosen, products=chain.products.parent / "there")
+    there = replace(chosen, folder=chain.folder.parent / "there")
     with elsewhere():
-        found = figures(run_chain(there, Roomy(device=ELSEWHERE)))
-    assert found == figures(run_chain(chosen, Worker()))
+        found = figures(run_stages(there, Roomy(device=ELSEWHERE)))
+    assert found == figures(run_stages(chosen, Worker()))
     assert "val_mAP" in found[-1][-1]
 
 
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
 def test_a_checkpoint_from_there_is_continued_there(chain, stage):
-    there = replace(chain, products=chain.products.parent / "there")
+    there = replace(chain, folder=chain.folder.parent / "there")
     with elsewhere():
-        stream = run_chain(there, Roomy(device=ELSEWHERE))
+        stream = run_stages(there, Roomy(device=ELSEWHERE))
         first = next(r for r in stream if (r.stage, r.epoch) == (stage, 1))
         saved = _as_read(first)
         stream.close()
-        left = figures(run_chain(there, Roomy(device=ELSEWHERE), saved))
-    assert left == figures(run_chain(chain, Worker()))[-len(left) :]
+        left = figures(run_stages(there, Roomy(device=ELSEWHERE), saved))
+    assert left == figures(run_stages(chain, Worker()))[-len(left) :]
     assert left[0][:2] == (stage, 2)
 
 
@@ -139,8 +140,8 @@ def _as_read(result: EpochResult) -> dict[str, Any]:
 
 
 def test_a_trained_trial_describes_there(chain, make_split):
-    list(run_chain(chain, Worker()))
-    images = chain.pixels.split(make_split(range(5, 9)))
+    list(run_stages(chain, Worker()))
+    images = chain.images.split(make_split(range(5, 9)))
     here = embed_trial(load_model(chain.model_file, CPU), images, CPU, flips=[False, True])
     with elsewhere():
         model = load_model(chain.model_file, ELSEWHERE)
