@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tsme.config import Config
 from workflows.cli.main import app
-from workflows.cli.options import configured
+from workflows.cli.options import build_config
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["README.md", *(f"docs/{name}.md" for name in ("cluster", "datasets", "method", "performance"))]
@@ -89,7 +89,7 @@ def test_commands_to_copy_are_accepted(line: str):
     command, words = resolve(shlex.split(line, comments=True))
     values = command.make_context(command.name, words).params
     if values.get("preset"):
-        configured(values["preset"], values["set_"])
+        build_config(values["preset"], values["set_"])
 
 
 @pytest.mark.parametrize("line", cases(lambda text: commands(prose(text))))
@@ -101,7 +101,7 @@ def test_commands_in_prose_have_the_options_named(line: str):
 
 @pytest.mark.parametrize("setting", cases(lambda text: SETTING.findall(" ".join(prose(text)))))
 def test_settings_in_prose_are_accepted(setting: str):
-    configured("regdb", [setting.replace("=N", "=2")])
+    build_config("regdb", [setting.replace("=N", "=2")])
 
 
 @pytest.mark.parametrize("key", in_prose(KEY))

@@ -13,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from workflows.cli.data import draw_people
+from workflows.synthetic_data import generate_with_progress
 
 
 def tsme(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,5 +53,7 @@ def test_drawing_stops_when_told_and_leaves_nothing(tmp_path: Path):
     stopped = Event()
     stopped.set()
     with pytest.raises(CancelledError):
-        draw_people(tmp_path / "people", "regdb", 40, 2, 0, Console(quiet=True), stopped=stopped)
+        generate_with_progress(
+            tmp_path / "people", "regdb", 40, 2, seed=0, console=Console(quiet=True), stopped=stopped
+        )
     assert list(tmp_path.iterdir()) == []

@@ -24,11 +24,11 @@ from tsme.errors import JobFailed, UserError
 from tsme.storage import object_store as remote
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import RemotePath, any_path
-from workflows.cli.data import draw_people
 from workflows.cli.main import main
 from workflows.evaluate_weights import test_weights as evaluate_weights
 from workflows.pipeline import run_workflow
 from workflows.run import open_run
+from workflows.synthetic_data import generate_with_progress
 
 QUIET = Console(quiet=True)
 
@@ -150,7 +150,7 @@ def test_another_machine_fetches_the_data_once(bucket, data, tiny_data, tmp_path
 
 def test_data_that_change_meanwhile_are_refused(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("TSME_CACHE", str(tmp_path))
-    draw_people(any_path("s3://bucket/changing"), "regdb", 8, 2, seed=0, console=QUIET)
+    generate_with_progress(any_path("s3://bucket/changing"), "regdb", 8, 2, seed=0, console=QUIET)
     opened = open_dataset("regdb", any_path("s3://bucket/changing"))
     any_path("s3://bucket/changing/idx/test_visible_1.txt").upload(Path(__file__))
     with pytest.raises(UserError, match="s3://bucket/changing: files there have changed"):
@@ -162,7 +162,7 @@ def test_data_that_change_meanwhile_are_refused(bucket, tmp_path, monkeypatch):
 
 def test_a_table_comes_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TSME_CACHE", str(tmp_path))
-    draw_people(any_path("s3://bucket/own"), "csv", 8, 2, seed=0, console=QUIET)
+    generate_with_progress(any_path("s3://bucket/own"), "csv", 8, 2, seed=0, console=QUIET)
     (table,) = [key for key in contents(bucket, "own/") if key.endswith(".csv")]
     dataset = open_dataset("csv", any_path(f"s3://bucket/{table}"))
     image = dataset.read(1).train.visible

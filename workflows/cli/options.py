@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their values mean."""
+"""Options that several commands share, and the values they stand for."""
 
 from __future__ import annotations
 
@@ -11,25 +11,41 @@ import typer
 from tsme.config import Config, override, parse_settings
 from tsme.errors import UserError
 from tsme.presets import PRESETS, preset
-from workflows.cli.data import DatasetChoice
 
 
-class ModeName(StrEnum):
-    """Which cameras SYSU-MM01's gallery is of."""
+class DatasetChoice(StrEnum):
+    """Known data sets, by layout and protocol; csv is a table of your own images."""
+
+    regdb = "regdb"
+    sysu = "sysu"
+    llcm = "llcm"
+    csv = "csv"
+
+
+class LevelChoice(StrEnum):
+    """How much the images of one synthetic identity differ: stance, side seen, occlusion."""
+
+    easy = "easy"
+    normal = "normal"
+    hard = "hard"
+
+
+class ModeChoice(StrEnum):
+    """Cameras in the gallery of SYSU-MM01."""
 
     all = "all"
     indoor = "indoor"
 
 
-class ShotsName(StrEnum):
-    """How many images SYSU-MM01's gallery has of each person and camera: one, or ten."""
+class ShotsChoice(StrEnum):
+    """Images per identity and camera in the gallery of SYSU-MM01: one, or ten."""
 
     single = "single"
     multi = "multi"
 
 
-class StageName(StrEnum):
-    """What `tsme train` trains."""
+class StageChoice(StrEnum):
+    """Stages that `tsme train` runs."""
 
     dsgan = "dsgan"
     reid = "reid"
@@ -41,7 +57,7 @@ PresetOption = Annotated[
 ]
 DatasetOption = Annotated[DatasetChoice, typer.Option(help="Layout and protocol of the data.")]
 DataOption = Annotated[
-    str, typer.Option(metavar="DIR|URI", help="Folder of the data set; of csv, the file.")
+    str, typer.Option(metavar="DIR|URI", help="Folder of the data set; for csv, the file.")
 ]
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Change a configuration key: reid.optimizer.lr=0.02.")
@@ -51,10 +67,10 @@ ResumeOption = Annotated[
 ]
 
 
-def configured(preset_name: str, settings: list[str]) -> Config:
-    """A preset with the values of --set; UserError if a warm-up would never end.
+def build_config(preset_name: str, settings: list[str]) -> Config:
+    """A preset with the values of --set.
 
-    Files of weights are named from the root: Ray's workers have other working folders.
+    Paths of weights become absolute, because Ray's workers run in other working folders.
     """
     config = override(preset(preset_name), parse_settings(settings))
     warmup, epochs = config.reid.optimizer.warmup, config.reid.epochs
@@ -72,7 +88,7 @@ def configured(preset_name: str, settings: list[str]) -> Config:
 
 
 def parse_trials(text: str) -> list[int] | None:
-    """[1, 2, 3, 7] from "1-3,7"; None from nothing."""
+    """[1, 2, 3, 7] for "1-3,7"; None for an empty text."""
     if not text:
         return None
     trials: list[int] = []

@@ -16,11 +16,11 @@ from tsme.errors import failure
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_people
-from workflows.cli.data import draw_people
 from workflows.cluster.session import cpus_of_a_worker
 from workflows.progress import Display
 from workflows.run import WorkflowRun
 from workflows.spells import Spell
+from workflows.synthetic_data import generate_with_progress
 from workflows.tracking.epochs import epoch_event, log_epoch
 from workflows.tracking.runs import MlflowRun
 
@@ -54,7 +54,9 @@ def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> lis
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
         recipe = weights.recipe
-        draw_people(data, "regdb", recipe.identities, recipe.images, SEED, run.console)
+        generate_with_progress(
+            data, "regdb", recipe.identities, recipe.images, seed=SEED, console=run.console
+        )
         pictures, people = read_people(data, weights.image, recipe.modalities)
     stage_run = run.mlflow_run.child(
         "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}

@@ -1,0 +1,37 @@
+"""The console that all commands print to, and the tables of results."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tsme.config import DatasetName
+from tsme.storage.object_store import AnyPath
+
+if TYPE_CHECKING:
+    from tsme.evaluation.evaluator import Row
+
+# Without a terminal (a file, the log of a job) rich assumes 80 columns, too few for the tables.
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+
+def print_table(dataset: DatasetName, rows: list[Row]) -> None:
+    """Print the figures of `rows`, averaged per protocol."""
+    from tsme.report.tables import results_table
+
+    console.print(results_table(dataset, rows))
+
+
+def print_results(results: dict[str, Any], out: AnyPath | None) -> None:
+    """Print the table of `results`, then, for a run in `out`, where its files and records are."""
+    from tsme.evaluation.evaluator import Row
+
+    print_table(results["dataset"], [Row(**row) for row in results["trials"]])
+    if out is not None:
+        console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
+        console.print(f"weights: {out / 'stages'}", soft_wrap=True)
+        uri = results["mlflow_uri"]
+        store = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+        console.print(f"runs, curves, images: {store}", soft_wrap=True)

@@ -1,0 +1,108 @@
+"""`tsme run`, the whole workflow on a data set, and `tsme demo`, the same on generated data."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Any
+
+import typer
+
+from tsme.presets import demo as demo_preset
+from tsme.storage.object_store import AnyPath, any_path
+from workflows.cli.options import (
+    DataOption,
+    PresetOption,
+    ResumeOption,
+    SetOption,
+    build_config,
+    parse_trials,
+)
+from workflows.cli.output import console, print_results
+from workflows.synthetic_data import generate_with_progress
+
+# The demo's data set and sweep.
+IDENTITIES = 200
+IMAGES = 5
+SAMPLES = 3
+
+
+def run(
+    preset: PresetOption,
+    data: DataOption,
+    trials: Annotated[str, typer.Option(help="Such as 1-10 or 1,3; all trials by default.")] = "",
+    sweep: Annotated[int, typer.Option(min=0, help="Samples to try first; 0 keeps the preset.")] = 0,
+    set_: SetOption = [],  # noqa: B006 - typer copies it
+    out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/PRESET.")] = "",
+    resume: ResumeOption = False,
+) -> None:
+    """Sweep, train every trial, register, evaluate, promote: from a data set to a champion."""
+    from workflows.pipeline import run_workflow
+    from workflows.run import open_run
+
+    config, folder = build_config(preset, set_), any_path(out or f"runs/{preset}")
+    with open_run(
+        config,
+        any_path(data),
+        folder,
+        name=f"run {preset}",
+        trials=parse_trials(trials),
+        resume=resume,
+        console=console,
+        samples=sweep,
+    ) as opened:
+        results = run_workflow(opened)
+    print_results(results, folder)
+
+
+def demo(
+    out: Annotated[
+        str, typer.Option(metavar="DIR|URI", help="Folder of data and results.")
+    ] = "runs/demo",
+) -> None:
+    """Run the whole workflow on generated data with a small network: minutes on two CPU cores.
+
+    Started again with the same --out, it continues there.
+    """
+    folder = any_path(out)
+    stopped = Event()
+    resume = (folder / "run.json").exists()
+    with ThreadPoolExecutor(1) as executor:
+        # The data are generated in other processes while Ray starts in this one.
+        generated = executor.submit(_generate, folder / "data", resume, stopped)
+        try:
+            results = _run_demo(folder, resume, generated)
+        finally:
+            stopped.set()  # an interrupt does not wait for the remaining identities
+    print_results(results, folder)
+
+
+def _generate(data: AnyPath, resume: bool, stopped: Event) -> None:
+    # A local folder exists only if it is complete. An upload to an object store may have been
+    # interrupted, unless a run has already used it.
+    if not (data.exists() if isinstance(data, Path) else resume):
+        generate_with_progress(
+            data, "regdb", IDENTITIES, IMAGES, seed=0, console=console, stopped=stopped
+        )
+        console.print(f"{IDENTITIES} identities in the layout of regdb: {data}", soft_wrap=True)
+
+
+def _run_demo(out: AnyPath, resume: bool, generated: Future[None]) -> dict[str, Any]:
+    from workflows.cluster.session import cluster
+    from workflows.pipeline import run_workflow
+    from workflows.run import open_run
+
+    with cluster():
+        generated.result()
+        with open_run(
+            demo_preset(),
+            out / "data",
+            out,
+            name="demo",
+            trials=None,
+            resume=resume,
+            console=console,
+            samples=SAMPLES,
+        ) as opened:
+            return run_workflow(opened)
