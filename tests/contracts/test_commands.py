@@ -17,7 +17,11 @@ from workflows.cli.main import app
 from workflows.cli.options import build_config
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["README.md", *(f"docs/{name}.md" for name in ("cluster", "datasets", "method", "performance"))]
+NAMES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+]
 TEXT = {name: (ROOT / name).read_text() for name in NAMES}
 # Alone, with variables before it, as a job's entrypoint after --, or as a container's arguments.
 COMMAND = re.compile(

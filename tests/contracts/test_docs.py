@@ -1,7 +1,8 @@
-"""Figures in the documents that the code can draw: they say what it would draw now."""
+"""Documents that tests can check against the code: the networks' shapes, places named, lengths."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from tsme.models.dsgan import Discriminator, Generator
 from tsme.models.reid import TsmeNet
 from tsme.presets import regdb
 
-METHOD = Path(__file__).parents[2] / "docs" / "method.md"
-SHOWN = {
+ROOT = Path(__file__).parents[2]
+METHOD = ROOT / "docs" / "method.md"
+README_LINES = 150
+MODULES = {
     "backbone.bn1": "stem",
     "backbone.layer1": "layer1",
     "backbone.layer2": "layer2",
@@ -33,7 +36,7 @@ SHOWN = {
 
 
 def shapes(network: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, ...]]:
-    """What each module puts out for one image, by the module's name."""
+    """Shape of each module's output for one image, by the module's name."""
     seen: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, out: object) -> None:
@@ -55,18 +58,18 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def drawing() -> str:
+def network_table() -> str:
     """The published networks as they are built: names, maps (channels x height x width), parameters."""
     unfetched = {f"{stage}.backbone.weights": "none" for stage in ("dsgan", "reid")}
     config = override(regdb(), unfetched)
     with torch.device("meta"):
         network, generator = TsmeNet(config.reid, 206).eval(), Generator(config.dsgan).eval()
-        judge = Discriminator(config.dsgan.discriminator_width)
+        discriminator = Discriminator(config.dsgan.discriminator_width)
         image = torch.zeros(1, 3, config.image.height, config.image.width)
     stream = network.streams["visible"][0]
     lines = [line("each of the 4 streams", (3, 288, 144), parameters(stream))]
     seen = shapes(stream, image)
-    lines += [line("  " + SHOWN[name], shape) for name, shape in seen.items() if name in SHOWN]
+    lines += [line("  " + MODULES[name], shape) for name, shape in seen.items() if name in MODULES]
     for kind in ("fused", "real", "translated"):
         heads = getattr(network, f"{kind}_heads")
         found = shapes(heads[0], torch.zeros(1, 2048, device="meta"))
@@ -74,13 +77,28 @@ def drawing() -> str:
         lines.append(line("  embedding, identities", (found["embed"][0], found["classify"][0])))
     lines.append(line("each of the 2 generators", (3, 288, 144), parameters(generator)))
     seen = shapes(generator, image)
-    lines += [line("  " + SHOWN[name], shape) for name, shape in seen.items() if name in SHOWN]
-    lines.append(line("each of 2 discriminators", (3, 288, 144), parameters(judge)))
-    lines.append(line("  patch scores", shapes(judge, image)[""]))
+    lines += [line("  " + MODULES[name], shape) for name, shape in seen.items() if name in MODULES]
+    lines.append(line("each of 2 discriminators", (3, 288, 144), parameters(discriminator)))
+    lines.append(line("  patch scores", shapes(discriminator, image)[""]))
     lines.append(line("trained in stage 2", (), parameters(network)))
     return "\n".join(lines)
 
 
-def test_the_networks_are_drawn_as_they_are():
-    wanted = drawing()
-    assert wanted in METHOD.read_text(), f"docs/method.md should hold\n{wanted}"
+def test_networks_have_the_documented_shapes():
+    expected = network_table()
+    assert expected in METHOD.read_text(), f"docs/method.md should hold\n{expected}"
+
+
+def test_readme_fits_on_one_page():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
+
+
+def test_places_named_for_contributors_exist():
+    """Each function or class in the table of places stands in one of the files named beside it."""
+    rows = re.findall(r"^\| \S.*\? \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert len(rows) >= 5
+    for row in rows:
+        code = re.findall(r"`([^`]+)`", row)
+        sources = "\n".join((ROOT / name).read_text() for name in code if name.endswith(".py"))
+        for name in (name for name in code if name.isidentifier()):
+            assert re.search(rf"\b{name}\b", sources), name

@@ -18,7 +18,7 @@ TOOLS = ["make", "sh", "awk", "sed", "head", "uname", "mkdir", "touch", "echo", 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The Makefile and the files it depends on, beside `bin/` with the system's tools; disk space is ample."""
+    """The Makefile and the files it depends on, and the tools in `bin/`; disk space is ample."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "bin").mkdir()
