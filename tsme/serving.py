@@ -16,7 +16,7 @@ from PIL import Image
 from tsme.data.images import pixels
 from tsme.data.types import MODALITIES
 from tsme.errors import UserError
-from tsme.evaluation.features import extract
+from tsme.evaluation.features import embed_images
 from tsme.models.checkpoint import TrialModel, load_model
 from tsme.models.translate import translate
 from tsme.storage.object_store import AnyPath
@@ -49,7 +49,7 @@ class Embedder:
     def predict(
         self, model_input: NDArray[np.uint8], params: dict[str, Any] | None = None
     ) -> NDArray[np.float32]:
-        """Descriptors (n, d) of RGB images (n, height, width, 3), any size, all of one modality.
+        """Embeddings (n, d) of RGB images (n, height, width, 3), any size, all of one modality.
 
         `params`: "modality" is visible or infrared, "trial" which weights (the first by default, 0).
         """
@@ -70,7 +70,7 @@ class Embedder:
         translations = None
         if model.generators is not None:
             translations = translate(model.generators, images, modality, device)
-        return extract(model.network, images, translations, modality, device).numpy()
+        return embed_images(model.network, images, translations, modality, device).numpy()
 
 
 def _load_pyfunc(path: str) -> Embedder:

@@ -20,9 +20,10 @@ from tsme.data.image_cache import ImageCache
 from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES, Modality, Trial, other
 from tsme.errors import JobFailed, failure
-from tsme.evaluation.evaluator import Row, translate_split
-from tsme.evaluation.image_quality import Features, HeldOut, match_histogram
+from tsme.evaluation.evaluator import translate_split
+from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages, match_histogram
 from tsme.evaluation.protocols import searches
+from tsme.evaluation.results import EvaluationResult
 from tsme.models.checkpoint import load_generators, load_model
 from tsme.models.reid import Stream
 from tsme.presets import Variant, ablation
@@ -180,8 +181,8 @@ def _score(
     device = torch.device("cuda" if resources.gpus else "cpu")
     network = load_model(judge.model_file, device).network
     streams = {m: cast(nn.ModuleList, network.streams[m]) for m in MODALITIES}
-    features = {m: Features.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
-    held = HeldOut.read(trial.test, pixels, features)
+    features = {m: FeatureExtractor.of_stream(cast(Stream, real)) for m, (real, *_) in streams.items()}
+    held = HeldOutImages.read(trial.test, pixels, features)
     if isinstance(generator, TrialTraining):
         networks, _ = load_generators(generator.generators_file, generator.config, device)
         translations = translate_split(networks, held.images, device)
@@ -201,7 +202,7 @@ def _trivial(name: str, images: Tensor, real: Mapping[Modality, Tensor], modalit
 def _report(
     run: WorkflowRun,
     variants: list[Variant],
-    samples: Mapping[str, list[list[Row]]],
+    samples: Mapping[str, list[list[EvaluationResult]]],
     scores: Scores,
     choice: Choice | None,
 ) -> dict[str, Any]:

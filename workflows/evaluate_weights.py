@@ -12,8 +12,8 @@ from rich.console import Console
 from tsme.config import DatasetName, EvaluationConfig, ResourcesConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.errors import UserError
-from tsme.evaluation.evaluator import Row, summarise
 from tsme.evaluation.protocols import DESCRIPTIONS, searches
+from tsme.evaluation.results import EvaluationResult, summarise
 from tsme.models.checkpoint import read_provenance
 from tsme.report.tables import result_lines
 from tsme.serving import model_files
@@ -84,7 +84,7 @@ def _test_files(
         cpus = cpus_of_a_worker(provenance.config.resources.cpus)
         alone = provenance.config.model_copy(update={"resources": ResourcesConfig(cpus=cpus)})
         resources = fit_resources(alone, console).resources
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[EvaluationResult]] = {}
         # Files of this machine may be on no other node's disk.
         sent = {n: ray.put(path.read_bytes()) if isinstance(path, Path) else path
                 for n, path in files.items()}  # fmt: skip

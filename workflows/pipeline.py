@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from tsme.config import Config
-from tsme.evaluation.evaluator import FIGURES, Row, summarise
 from tsme.evaluation.protocols import DESCRIPTIONS, Search
+from tsme.evaluation.results import FIGURES, EvaluationResult, summarise
 from tsme.models.reid import FUSED_STRIPES
 from tsme.report.tables import result_lines
 from tsme.storage.atomic import read_json, reading, write_json
@@ -53,7 +53,9 @@ def run_workflow(run: WorkflowRun) -> dict[str, Any]:
     return results
 
 
-def train_and_measure(run: WorkflowRun, *, only_generators: bool) -> tuple[AnyPath, list[Row]]:
+def train_and_measure(
+    run: WorkflowRun, *, only_generators: bool
+) -> tuple[AnyPath, list[EvaluationResult]]:
     """Train the first trial as configured: the file it leaves, and what that reaches on test identities.
 
     `only_generators` ends after stage 1, whose result nothing is measured of.
@@ -132,14 +134,14 @@ def _stage_runs(run: WorkflowRun, label: str, chain: TrialTraining) -> dict[str,
 
 def evaluate_all(
     run: WorkflowRun, weights: dict[int, AnyPath], wanted: dict[int, list[Search]]
-) -> list[Row]:
+) -> list[EvaluationResult]:
     """Every trial's rows."""
     asked = run.config.evaluation
     jobs = {f"trial {n:02d}": EvaluationJob(n, path, wanted[n], asked) for n, path in weights.items()}
     return [row for rows in measure(run, jobs).values() for row in rows]
 
 
-def measure(run: WorkflowRun, jobs: Mapping[str, EvaluationJob]) -> dict[str, list[Row]]:
+def measure(run: WorkflowRun, jobs: Mapping[str, EvaluationJob]) -> dict[str, list[EvaluationResult]]:
     """Rows by label; weights that were measured in the same way before are not measured again."""
     keys = {label: f"{job.weights.stem}-{_measured_by(job)}" for label, job in jobs.items()}
     files = {
@@ -158,7 +160,7 @@ def measure(run: WorkflowRun, jobs: Mapping[str, EvaluationJob]) -> dict[str, li
             write_json(files[label], [row.to_json() for row in rows])
             for line in result_lines(label, rows):
                 run.console.print(line, soft_wrap=True)
-    return {label: [Row(**row) for row in read_json(file)] for label, file in files.items()}
+    return {label: [EvaluationResult(**row) for row in read_json(file)] for label, file in files.items()}
 
 
 def _measured_by(job: EvaluationJob) -> str:
@@ -167,7 +169,7 @@ def _measured_by(job: EvaluationJob) -> str:
     return Config(evaluation=job.evaluation).digest("evaluation", galleries=galleries)
 
 
-def _results(run: WorkflowRun, choice: Choice, rows: list[Row]) -> dict[str, Any]:
+def _results(run: WorkflowRun, choice: Choice, rows: list[EvaluationResult]) -> dict[str, Any]:
     """What was run and every figure, as results.json holds it; figures are fractions of 1."""
     return {
         "dataset": run.config.dataset,

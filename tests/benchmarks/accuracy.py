@@ -30,8 +30,8 @@ from tsme.data.image_cache import ImageCache
 from tsme.data.transforms import Augmentation, take
 from tsme.data.types import MODALITIES, Modality, Trial
 from tsme.errors import UserError
-from tsme.evaluation.evaluator import score, translate_split
-from tsme.evaluation.features import extract_all
+from tsme.evaluation.evaluator import score_search, translate_split
+from tsme.evaluation.features import embed_split
 from tsme.evaluation.protocols import searches
 from tsme.evaluation.spread import Spread
 from tsme.models.checkpoint import load_generators
@@ -125,9 +125,9 @@ def _measure(task: Repeated, pixels: ImageCache, people: Trial) -> tuple[float, 
     """Rank-1 and mAP, means over what the protocol searches for."""
     images, device = pixels.split(people.test), task.worker.device
     translations = translate_split(task.generators, images, device)
-    described = extract_all(cast(TsmeNet, task.network), images, translations, device)
+    described = embed_split(cast(TsmeNet, task.network), images, translations, device)
     asked = searches(pixels.dataset, people, EvaluationConfig())
-    found = [score(described, people.test, search) for search in asked]
+    found = [score_search(described, people.test, search) for search in asked]
     return float(np.mean([m.rank(1) for m in found])), float(np.mean([m.mAP for m in found]))
 
 

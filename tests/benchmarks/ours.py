@@ -11,7 +11,7 @@ from torch import Tensor
 from tsme.config import Config, Precision, override
 from tsme.data.transforms import Augmentation, to_range
 from tsme.data.types import Modality
-from tsme.evaluation.features import extract
+from tsme.evaluation.features import embed_images
 from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
@@ -31,7 +31,7 @@ def describe_stored(
     precision: Precision = "float32",
 ) -> Tensor:
     """Descriptors (n, d) of uint8 images and their stored translations, (n, 3, H, W) each."""
-    return extract(network, images, translations, modality, device, precision=precision)
+    return embed_images(network, images, translations, modality, device, precision=precision)
 
 
 def describe(

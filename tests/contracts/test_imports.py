@@ -86,6 +86,7 @@ print("imported")
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [
+        ("tsme", "torch numpy pydantic ray mlflow pandas"),
         ("workflows.cli.main", "torch ray mlflow pandas"),  # tsme --help
         ("tsme.synthetic", "torch ray mlflow pandas"),  # each of the processes that draw people
         ("workflows.cluster.failures", "torch mlflow tsme.training.stages"),  # Ray Train's controllers
@@ -96,3 +97,17 @@ def test_what_starts_at_once_imports_nothing_heavy(modules: str, heavy: str):
     program = f"import sys, {modules}; print(sorted({{*'{heavy}'.split()}} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr or done.stdout
+
+
+def test_tsme_exports_what_it_names():
+    program = """
+import tsme
+from tsme import evaluate, load_model, presets
+import tsme.evaluation, tsme.models.checkpoint, tsme.presets
+assert evaluate is tsme.evaluation.evaluate and load_model is tsme.models.checkpoint.load_model
+assert presets is tsme.presets and presets.demo().dataset == "regdb"
+assert not hasattr(tsme, "nothing_of_this_name")
+print(*tsme.__all__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["evaluate", "load_model", "presets"], done.stderr

@@ -17,7 +17,7 @@ from tsme.data.fingerprint import fingerprint
 from tsme.data.image_cache import ImageCache
 from tsme.data.transforms import Augmentation
 from tsme.data.types import MODALITIES, ImageList, Split
-from tsme.evaluation.evaluator import embed_trial, score, translate_split
+from tsme.evaluation.evaluator import embed_trial, score_search, translate_split
 from tsme.evaluation.protocols import searches
 from tsme.models.checkpoint import load_model
 from tsme.models.dsgan import Generators
@@ -61,7 +61,7 @@ def test_stored_translations_give_what_the_run_has(chain: TrialTraining, tmp_pat
     described = embed_trial(model, chain.images.split(people.test), CPU, flips=[False])[False]
     asked = searches(chain.images.dataset, people, EvaluationConfig())
     assert len(asked) == 2
-    found = [score(described, people.test, search) for search in asked]
+    found = [score_search(described, people.test, search) for search in asked]
     assert outcomes["stored"]["mAP"] == np.mean([metrics.mAP for metrics in found])
     assert outcomes["stored"]["rank1"] == np.mean([metrics.rank(1) for metrics in found])
     assert all(outcome["seconds"] > 0 and outcome["trial"] == 1 for outcome in outcomes.values())

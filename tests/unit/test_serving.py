@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from tsme.errors import UserError
-from tsme.evaluation.features import extract
+from tsme.evaluation.features import embed_images
 from tsme.models.checkpoint import load_model, save_model
 from tsme.models.translate import translate
 from tsme.serving import Embedder, _load_pyfunc, model_files
@@ -34,7 +34,7 @@ def batch(count: int, height: int = 32, width: int = 16) -> np.ndarray:
 def expected(folder: Path, trial: int, images: Tensor, modality: str) -> np.ndarray:
     model = load_model(folder / f"trial{trial:02d}-abc.safetensors", CPU)
     translations = translate(model.generators, images, modality, CPU)
-    return extract(model.network, images, translations, modality, CPU).numpy()
+    return embed_images(model.network, images, translations, modality, CPU).numpy()
 
 
 @pytest.mark.parametrize("trial", [3, 10])

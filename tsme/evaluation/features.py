@@ -1,4 +1,7 @@
-"""Descriptors of images from a trained network."""
+"""Embeddings of images by a trained network.
+
+Shapes: n images, B of a chunk, S stripes, E embedding per stripe, d = S E.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from tsme.models.inference import CHUNK, folded
 from tsme.models.reid import FUSED_STRIPES, TsmeNet
 from tsme.numerics import reproducible
 
-Descriptors = dict[Modality, NDArray[np.float32]]
+Embeddings = dict[Modality, NDArray[np.float32]]
 
 
 @torch.inference_mode()
-def extract(
+def embed_images(
     network: TsmeNet,
     images: Tensor,
     translations: Tensor | None,
@@ -31,10 +34,10 @@ def extract(
     flip: bool = False,
     precision: Precision = "float32",
 ) -> Tensor:
-    """Descriptors (n, d) float32 on the CPU of uint8 images (n, 3, H, W) and their translations, if any.
+    """Embeddings (n, d) float32 on the CPU of images and their translations, uint8 (n, 3, H, W).
 
-    As in evaluation mode, whatever mode the network is in; no augmentation. With `flip`, each stripe's
-    embedding is the mean of the image's and its mirror image's, of length 1 again.
+    The network works in evaluation mode, whatever mode it is in, without augmentation. With `flip`,
+    each stripe's embedding is the mean of the image's and its mirror image's, normalised again.
     """
     ready = folded(network)
 
@@ -42,18 +45,18 @@ def extract(
         return ready.embed(image, translation, modality)
 
     sources = [x.split(CHUNK) for x in (images, translations) if x is not None]
-    described = []
+    embeddings = []
     for chunks in zip(*sources, strict=True):
-        both = [to_range(send(chunk, device)) for chunk in chunks]
+        inputs = [to_range(send(chunk, device)) for chunk in chunks]
         with reproducible(device, precision):
-            features = embed(*both)
+            embedding = embed(*inputs)
             if flip:
-                features = _mean(features, embed(*(x.flip(-1) for x in both)))
-        described.append(features)
-    return torch.cat(described).cpu()
+                embedding = _mean(embedding, embed(*(x.flip(-1) for x in inputs)))
+        embeddings.append(embedding)
+    return torch.cat(embeddings).cpu()
 
 
-def extract_all(
+def embed_split(
     network: TsmeNet,
     images: Mapping[Modality, Tensor],
     translations: Mapping[Modality, Tensor] | None,
@@ -61,18 +64,18 @@ def extract_all(
     *,
     flip: bool = False,
     precision: Precision = "float32",
-) -> Descriptors:
-    """`extract` of both modalities' images."""
+) -> Embeddings:
+    """`embed_images` for both modalities."""
     ready = folded(network)
 
-    def descriptors(m: Modality) -> Tensor:
+    def embed(m: Modality) -> Tensor:
         translated = None if translations is None else translations[m]
-        return extract(ready, images[m], translated, m, device, flip=flip, precision=precision)
+        return embed_images(ready, images[m], translated, m, device, flip=flip, precision=precision)
 
-    return {modality: descriptors(modality).numpy() for modality in MODALITIES}
+    return {modality: embed(modality).numpy() for modality in MODALITIES}
 
 
 def _mean(one: Tensor, other: Tensor) -> Tensor:
-    """The mean of two descriptors (B, S E), stripe by stripe of length 1."""
+    """The mean of two embeddings (B, d), normalised to length 1 stripe by stripe."""
     total = (one + other).unflatten(1, (FUSED_STRIPES, -1))  # (B, S, E)
     return F.normalize(total, dim=2).flatten(1)

@@ -1,6 +1,6 @@
-"""How good translations are: against the true other-modality image where it is known, and as a set.
+"""Quality of translations: against ground truth where it is known, and as a set of images.
 
-Images are uint8 (n, 3, H, W); of visible ones the luminance counts, which is what generators deal in.
+Images are uint8 (n, 3, H, W). Visible images are compared in grayscale, which is what generators see.
 """
 
 from __future__ import annotations
@@ -27,112 +27,114 @@ from tsme.models.reid import Stream
 from tsme.models.translate import as_seen
 from tsme.numerics import reproducible
 
-LEAST_SPREAD = 0.03  # of real images' spread; generators have a tenth of it after a few steps, soon half
-FEW = 64  # images that tell
+# Outputs vary by a tenth of what real images do after a few steps of training, soon by half.
+MIN_STD_RATIO = 0.03
+COLLAPSE_IMAGES = 64  # enough to recognise a collapse
 
 
-class Features(nn.Module):
-    """Mean features (n, C) of uint8 images (n, 3, H, W) by a network of ours, for a Fréchet distance."""
+class FeatureExtractor(nn.Module):
+    """Mean features (n, C) of uint8 images (n, 3, H, W), for a Fréchet distance."""
 
     def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__()
         self.network = network.eval()
-        self.num_features = channels  # or torchmetrics tries a picture to find out, on the CPU
+        self.num_features = channels  # otherwise torchmetrics runs the network on the CPU to find out
 
     @classmethod
-    def of_backbone(cls, backbone: Backbone) -> Features:
-        """Of a backbone's last map."""
+    def of_backbone(cls, backbone: Backbone) -> FeatureExtractor:
+        """Features of a backbone's last map."""
         return cls(nn.Sequential(Normalise(), backbone), backbone.channels[-1])
 
     @classmethod
-    def of_stream(cls, stream: Stream) -> Features:
-        """Of a stream's map."""
+    def of_stream(cls, stream: Stream) -> FeatureExtractor:
+        """Features of a stream's map."""
         return cls(stream, stream.backbone.channels[-1])
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """A stream's map, or the last of a backbone's maps, averaged."""
         maps = self.network(to_range(images))
         last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
         return last.mean((2, 3))
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """People no generator has seen: their images, the truth of them where known, real images to match.
+class HeldOutImages:
+    """Held-out images for scoring translations, with ground truth where available.
 
-    `features` are what the Fréchet distance to real images of the target modality is measured in, by
-    target modality; none where there is no trained network to measure in.
+    `ground_truths` are the counterparts of `images` in the other modality, by the images' own modality.
+    `features` compute the features for the Fréchet distance to real images, by target modality;
+    empty without a trained network.
     """
 
     images: dict[Modality, Tensor]
     ground_truths: dict[Modality, Tensor]
-    features: dict[Modality, Features]
+    features: dict[Modality, FeatureExtractor]
 
     @classmethod
-    def read(cls, split: Split, pixels: ImageCache, features: dict[Modality, Features]) -> HeldOut:
-        """A split's images and, of a data set that has them, their true counterparts."""
+    def read(
+        cls, split: Split, cache: ImageCache, features: dict[Modality, FeatureExtractor]
+    ) -> HeldOutImages:
+        """A split's images and, if the data set has them, their ground truths."""
 
         def ground_truth(images: ImageList) -> Tensor | None:
-            return load_ground_truth(pixels.dataset.root, images, pixels.height, pixels.width)
+            return load_ground_truth(cache.dataset.root, images, cache.height, cache.width)
 
-        known = {m: found for m in MODALITIES if (found := ground_truth(split[m])) is not None}
-        return cls(pixels.split(split), known, features)
+        known = {m: truth for m in MODALITIES if (truth := ground_truth(split[m])) is not None}
+        return cls(cache.split(split), known, features)
 
     def score(self, translations: Mapping[Modality, Tensor], device: torch.device) -> dict[str, float]:
-        """PSNR in dB and SSIM against the truth, and the Fréchet distance, by the modality made.
+        """PSNR in dB and SSIM against ground truth, and the Fréchet distance, by target modality.
 
-        `translations` are those of `images`, by the modality they were made of.
+        `translations` are those of `images`, by the images' own modality.
         """
         scores: dict[str, float] = {}
-        for source, made in translations.items():
+        for source, translated in translations.items():
             target = other(source)
+            generated = as_seen(translated, target)
             if source in self.ground_truths:
-                likeness = _likeness(as_seen(made, target), as_seen(self.ground_truths[source], target))
-                scores |= {f"{name}_{target}": value for name, value in likeness.items()}
+                similarity = _similarity(generated, as_seen(self.ground_truths[source], target))
+                scores |= {f"{name}_{target}": value for name, value in similarity.items()}
             if target in self.features:
                 real = as_seen(self.images[target], target)
                 network = self.features[target].to(device)
-                scores[f"frechet_{target}"] = frechet(as_seen(made, target), real, network, device)
+                scores[f"frechet_{target}"] = frechet(generated, real, network, device)
         return scores
 
 
-def _likeness(made: Tensor, ground_truth: Tensor) -> dict[str, float]:
+def _similarity(generated: Tensor, ground_truth: Tensor) -> dict[str, float]:
     """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images.
 
-    Of all three channels, which generators make one by one.
+    All three channels count, because generators make them one by one.
     """
-    # Here and below: importing torchmetrics takes seconds, which most commands do without.
+    # Here and below: importing torchmetrics takes seconds, and most commands do not need it.
     from torchmetrics.functional.image import (
         peak_signal_noise_ratio,
         structural_similarity_index_measure,
     )
 
     psnr = ssim = 0.0
-    for chunk in zip(made.split(CHUNK), ground_truth.split(CHUNK), strict=True):
+    for chunk in zip(generated.split(CHUNK), ground_truth.split(CHUNK), strict=True):
         one, two = (x.float() for x in chunk)
-        share = len(one) / len(made)
-        psnr += (
-            share
-            * peak_signal_noise_ratio(
-                one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
-            ).item()
+        share = len(one) / len(generated)
+        ratio = peak_signal_noise_ratio(
+            one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
         )
+        psnr += share * ratio.item()
         alike = cast(Tensor, structural_similarity_index_measure(one, two, data_range=255.0))
         ssim += share * alike.item()
     return {"psnr": psnr, "ssim": ssim}
 
 
-def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device) -> float:
+def frechet(generated: Tensor, real: Tensor, features: FeatureExtractor, device: torch.device) -> float:
     """Fréchet distance of two sets of images (Heusel et al., NeurIPS 2017) in a network's features.
 
-    It falls with the number of images, so only distances of equally many compare.
+    The distance falls with the number of images: compare only distances of equally many.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    # The leading worker measures alone: nobody would answer if it asked the others for theirs.
+    # Only the main worker measures; a synchronisation with the others would wait for ever.
     distance = FrechetInceptionDistance(feature=features, sync_on_compute=False).to(device)
-    for images, is_real in ((made, False), (real, True)):
+    for images, is_real in ((generated, False), (real, True)):
         for chunk in images.split(CHUNK):
             with reproducible(device, "float32"):
                 distance.update(send(chunk, device), real=is_real)
@@ -140,20 +142,21 @@ def frechet(made: Tensor, real: Tensor, features: Features, device: torch.device
 
 
 def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
-    """Each image's grayscale values moved, in their order, to the distribution of all of the reference's.
+    """Map each image's grayscale values, keeping their order, to the distribution of all `reference`.
 
-    What a translation gains over this it owes to looking at more than one pixel.
+    A baseline for translations: it looks at one pixel at a time.
     """
-    wanted = _cumulated(reference)
+    reference_distribution = _cumulative(reference)
     matched = torch.empty_like(images)
     for source, target in zip(images.split(1), matched.split(1), strict=True):
-        moved = np.interp(_cumulated(source), wanted, np.arange(256)).round().astype(np.uint8)
-        target.copy_(torch.from_numpy(moved)[grayscale(source).long()])
+        values = np.interp(_cumulative(source), reference_distribution, np.arange(256))
+        table = torch.from_numpy(values.round().astype(np.uint8))
+        target.copy_(table[grayscale(source).long()])
     return matched
 
 
-def _cumulated(images: Tensor) -> NDArray[np.float64]:
-    """The share (256,) of an image set's pixels that are of a grayscale value or a lower one."""
+def _cumulative(images: Tensor) -> NDArray[np.float64]:
+    """Cumulative distribution (256,) of the grayscale values of all pixels."""
     counts = np.zeros(256)
     for chunk in images.split(CHUNK):  # all at once would take many times their memory
         counts += np.bincount(grayscale(chunk)[:, 0].numpy().ravel(), minlength=256)
@@ -161,26 +164,31 @@ def _cumulated(images: Tensor) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def collapsed(generators: Generators, images: Mapping[Modality, Tensor], device: torch.device) -> str:
-    """Which generator makes nearly one picture of all images, in words; empty if none does.
+def collapse_reason(
+    generators: Generators, images: Mapping[Modality, Tensor], device: torch.device
+) -> str:
+    """Message about a generator that makes nearly the same picture of all images; empty if none does.
 
-    As in training mode: running statistics of batch norms take longer than an epoch to settle.
+    Generators run in training mode: running statistics of batch norms take longer than an epoch to settle.
     """
-    few = {m: as_seen(x[:: max(1, len(x) // FEW)][:FEW], m) for m, x in images.items()}
+    samples = {
+        m: as_seen(x[:: max(1, len(x) // COLLAPSE_IMAGES)][:COLLAPSE_IMAGES], m)
+        for m, x in images.items()
+    }
     for source, network in (
         (MODALITIES[0], generators.visible_to_infrared),
         (MODALITIES[1], generators.infrared_to_visible),
     ):
-        made = copy.deepcopy(network).train()(to_range(send(few[source], device)))
-        share = _spread(to_pixels(made)) / max(_spread(few[other(source)]), 1e-6)
-        if share < LEAST_SPREAD:
+        translated = copy.deepcopy(network).train()(to_range(send(samples[source], device)))
+        ratio = _mean_std(to_pixels(translated)) / max(_mean_std(samples[other(source)]), 1e-6)
+        if ratio < MIN_STD_RATIO:
             return (
                 f"the generator to {other(source)} makes nearly the same picture of every image (they "
-                f"differ by {100 * share:.1f} % of what real images do)"
+                f"differ by {100 * ratio:.1f} % of what real images do)"
             )
     return ""
 
 
-def _spread(images: Tensor) -> float:
+def _mean_std(images: Tensor) -> float:
     """Standard deviation of a pixel over the images, mean over pixels."""
     return float(images.float().std(0).mean())

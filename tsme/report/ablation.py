@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
-from tsme.evaluation.evaluator import Row
+from tsme.evaluation.results import EvaluationResult
 from tsme.evaluation.spread import Spread
 
 FIGURES = ("rank1", "mAP", "mINP")
@@ -52,7 +52,9 @@ class Line(NamedTuple):
         return self._asdict() | {"figures": figures, "gains": gains}
 
 
-def compare(samples: Mapping[str, Sequence[list[Row]]], over: Mapping[str, str | None]) -> list[Line]:
+def compare(
+    samples: Mapping[str, Sequence[list[EvaluationResult]]], over: Mapping[str, str | None]
+) -> list[Line]:
     """A line per protocol and variant; `samples` are the rows of each seed, by variant, seeds in order.
 
     Flipped and re-ranked figures of a variant, which the one it is compared with may lack, are compared
@@ -74,7 +76,7 @@ def compare(samples: Mapping[str, Sequence[list[Row]]], over: Mapping[str, str |
     return lines
 
 
-def _mean(rows: Sequence[Row], protocol: str, figure: str) -> float:
+def _mean(rows: Sequence[EvaluationResult], protocol: str, figure: str) -> float:
     """Over gallery draws, where there are several."""
     return float(np.mean([getattr(row, figure) for row in rows if row.protocol == protocol]))
 
@@ -105,7 +107,9 @@ def ablation_table(lines: Sequence[Line], seeds: int) -> Table:
     return table
 
 
-def ablation_plot(samples: Mapping[str, Sequence[list[Row]]], lines: Sequence[Line], file: Path) -> None:
+def ablation_plot(
+    samples: Mapping[str, Sequence[list[EvaluationResult]]], lines: Sequence[Line], file: Path
+) -> None:
     """mAP of each variant as a PNG: a point per seed, joined where seeds are equal, and the mean."""
     from matplotlib.figure import Figure  # half a second, which only this needs
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tsme.config import DatasetName
 from tsme.data.check import CheckReport
-from tsme.evaluation.evaluator import FIGURES, Row, summarise
+from tsme.evaluation.results import FIGURES, EvaluationResult, summarise
 from tsme.evaluation.spread import Spread
 
 NAMES: dict[DatasetName, str] = {
@@ -21,7 +21,7 @@ NAMES: dict[DatasetName, str] = {
 TITLES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
 
 
-def results_table(dataset: DatasetName, rows: Sequence[Row]) -> Table:
+def results_table(dataset: DatasetName, rows: Sequence[EvaluationResult]) -> Table:
     """A line per protocol, as papers print them: mean and spread over trials or gallery draws."""
     people = " or ".join(str(n) for n in sorted({row.test_identities for row in rows}))
     table = Table(title=f"{NAMES[dataset]}, {people} test identities, in %: mean ± standard deviation")
@@ -47,7 +47,7 @@ def _cell(figure: dict[str, Any]) -> str:
     return str(Spread(**figure))
 
 
-def _over(rows: Sequence[Row]) -> str:
+def _over(rows: Sequence[EvaluationResult]) -> str:
     """What a mean is over: trials, or draws and who drew them."""
     draws = {row.draw for row in rows if row.draw is not None}
     count, what = (len(draws), "draw") if draws else (len(rows), "trial")
@@ -55,7 +55,7 @@ def _over(rows: Sequence[Row]) -> str:
     return f"{count} {what}{'s' * (count != 1)}{by}"
 
 
-def result_lines(label: str, rows: Sequence[Row]) -> list[str]:
+def result_lines(label: str, rows: Sequence[EvaluationResult]) -> list[str]:
     """Headline figures of "trial 01", for when its evaluation ends: means where galleries are drawn."""
     return [
         f"  {label}: {protocol.replace('-to-', ' to ')} "

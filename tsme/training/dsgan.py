@@ -15,7 +15,7 @@ from tsme.data.samplers import Pair, unpaired_epoch
 from tsme.data.transforms import Augmentation, send, take, to_pixels, to_range
 from tsme.data.types import MODALITIES, Modality, other
 from tsme.evaluation.evaluator import translate_split
-from tsme.evaluation.image_quality import HeldOut, collapsed
+from tsme.evaluation.image_quality import HeldOutImages, collapse_reason
 from tsme.losses import discriminator_loss, generator_losses
 from tsme.models.dsgan import Discriminators, Generators
 from tsme.models.translate import as_seen
@@ -44,7 +44,7 @@ class DsganTask:
         visible: Tensor,
         infrared: Tensor,
         worker: Worker,
-        held: HeldOut | None = None,
+        held: HeldOutImages | None = None,
     ) -> None:
         settings = config.dsgan
         self.settings, self.worker, self.held = settings, worker, held
@@ -135,7 +135,7 @@ class DsganTask:
         why = ""
         if self.worker.is_main:
             images: dict[Modality, Tensor] = {"visible": self.visible, "infrared": self.infrared}
-            why = collapsed(networks, images, self.worker.device)
+            why = collapse_reason(networks, images, self.worker.device)
         if self.worker.broadcast(bool(why)):
             raise Diverged(
                 f"dsgan: after epoch {self.schedules[0].last_epoch} {why or 'a generator collapsed'}; "

@@ -11,7 +11,7 @@ from torch import Tensor
 from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES, Modality, Split
 from tsme.evaluation.evaluator import translate_split, validate
-from tsme.evaluation.image_quality import Features, HeldOut
+from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages
 from tsme.models.backbone import build_backbone
 from tsme.models.checkpoint import (
     Provenance,
@@ -62,7 +62,7 @@ def _train_generators(
     visible = torch.cat([grayscale(chunk) for chunk in images["visible"].split(256)])
     held_out = None
     if training.validation is not None and worker.is_main:
-        held_out = HeldOut.read(training.validation, training.images, _frechet_features(training))
+        held_out = HeldOutImages.read(training.validation, training.images, _frechet_features(training))
     with training.with_local_weights("dsgan") as config:
         task = DsganTask(config, visible, images["infrared"], worker, held_out)
     yield from fit(task, worker, done=_resume(task, checkpoint))
@@ -101,12 +101,12 @@ def _resume(task: DsganTask | ReidTask, checkpoint: dict[str, Any] | None) -> in
     return int(checkpoint["epoch"])
 
 
-def _frechet_features(training: TrialTraining) -> dict[Modality, Features]:
+def _frechet_features(training: TrialTraining) -> dict[Modality, FeatureExtractor]:
     """Stage 2's pretrained backbone, for Fréchet distances; none if it starts from random weights."""
     if training.config.reid.backbone.weights == "none":
         return {}
     with training.with_local_weights("reid") as config:
-        features = Features.of_backbone(build_backbone(config.reid.backbone))
+        features = FeatureExtractor.of_backbone(build_backbone(config.reid.backbone))
     return dict.fromkeys(MODALITIES, features)
 
 

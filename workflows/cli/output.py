@@ -11,13 +11,13 @@ from tsme.config import DatasetName
 from tsme.storage.object_store import AnyPath
 
 if TYPE_CHECKING:
-    from tsme.evaluation.evaluator import Row
+    from tsme.evaluation.results import EvaluationResult
 
 # Without a terminal (a file, the log of a job) rich assumes 80 columns, too few for the tables.
 console = Console(width=None if sys.stdout.isatty() else 140)
 
 
-def print_table(dataset: DatasetName, rows: list[Row]) -> None:
+def print_table(dataset: DatasetName, rows: list[EvaluationResult]) -> None:
     """Print the figures of `rows`, averaged per protocol."""
     from tsme.report.tables import results_table
 
@@ -26,9 +26,9 @@ def print_table(dataset: DatasetName, rows: list[Row]) -> None:
 
 def print_results(results: dict[str, Any], out: AnyPath | None) -> None:
     """Print the table of `results`, then, for a run in `out`, where its files and records are."""
-    from tsme.evaluation.evaluator import Row
+    from tsme.evaluation.results import EvaluationResult
 
-    print_table(results["dataset"], [Row(**row) for row in results["trials"]])
+    print_table(results["dataset"], [EvaluationResult(**row) for row in results["trials"]])
     if out is not None:
         console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
         console.print(f"weights: {out / 'stages'}", soft_wrap=True)

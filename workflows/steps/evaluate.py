@@ -22,9 +22,10 @@ from tsme.config import EvaluationConfig, Precision, ResourcesConfig
 from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import JobFailed, failure
-from tsme.evaluation.evaluator import Row, embed_trial, refuse_foreign, score, to_row
-from tsme.evaluation.features import Descriptors
+from tsme.evaluation.evaluator import embed_trial, require_own_weights, score_search
+from tsme.evaluation.features import Embeddings
 from tsme.evaluation.protocols import Search
+from tsme.evaluation.results import EvaluationResult
 from tsme.models.checkpoint import Provenance, load_model
 from tsme.storage.object_store import AnyPath
 from workflows.spells import Spell
@@ -46,7 +47,7 @@ class Evaluated(NamedTuple):
     """An exam's rows, and when its tasks worked."""
 
     label: str
-    rows: list[Row]
+    rows: list[EvaluationResult]
     worked: list[Spell]
 
 
@@ -133,28 +134,28 @@ def _embed(
     precision: Precision,
     resources: ResourcesConfig,
     cross_trial: bool,
-) -> tuple[tuple[Provenance, dict[bool, Descriptors]], Spell]:
+) -> tuple[tuple[Provenance, dict[bool, Embeddings]], Spell]:
     began = time.time()
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
     with _file(weights) as file:
         model = load_model(file, device)
     if not cross_trial:
-        refuse_foreign(model.provenance, trial)
+        require_own_weights(model.provenance, trial)
     images = pixels.split(trial.test)
     embedd = embed_trial(model, images, device, flips=flips, precision=precision)
     return (model.provenance, embedd), (began, time.time())
 
 
 def _rank(
-    embedd: tuple[Provenance, dict[bool, Descriptors]],
+    embedd: tuple[Provenance, dict[bool, Embeddings]],
     trial: Trial,
     search: Search,
     flip: bool,
     reranked: bool,
-) -> tuple[Row, Spell]:
+) -> tuple[EvaluationResult, Spell]:
     began = time.time()
     provenance, descriptors = embedd
-    metrics = score(descriptors[flip], trial.test, search, reranked=reranked)
-    row = to_row(metrics, search, trial, provenance, flip=flip, reranked=reranked)
+    metrics = score_search(descriptors[flip], trial.test, search, reranked=reranked)
+    row = EvaluationResult.of(metrics, search, trial, provenance, flip=flip, rerank=reranked)
     return row, (began, time.time())

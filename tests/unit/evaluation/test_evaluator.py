@@ -16,18 +16,15 @@ from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import UserError
 from tsme.evaluation.evaluator import (
-    FIGURES,
-    Row,
     embed_trial,
-    refuse_foreign,
-    score,
-    summarise,
-    to_row,
+    require_own_weights,
+    score_search,
     translate_split,
     validate,
 )
-from tsme.evaluation.features import extract, extract_all
+from tsme.evaluation.features import embed_images, embed_split
 from tsme.evaluation.protocols import direction, full_searches
+from tsme.evaluation.results import FIGURES, EvaluationResult, summarise
 from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
@@ -37,17 +34,19 @@ CPU = torch.device("cpu")
 DIRECTIONS = ("visible-to-infrared", "infrared-to-visible")
 
 
-def evaluated(model, trial: Trial, images, *, flip: bool = False, reranked: bool = False) -> list[Row]:
+def evaluated(
+    model, trial: Trial, images, *, flip: bool = False, reranked: bool = False
+) -> list[EvaluationResult]:
     """Both directions of a trial, as the workflow's tasks measure them."""
     described = embed_trial(model, images, CPU, flips=[flip])[flip]
     return [
-        to_row(
-            score(described, trial.test, search, reranked=reranked),
+        EvaluationResult.of(
+            score_search(described, trial.test, search, reranked=reranked),
             search,
             trial,
             model.provenance,
             flip=flip,
-            reranked=reranked,
+            rerank=reranked,
         )
         for search in full_searches("regdb", trial.test)
     ]
@@ -67,13 +66,13 @@ def trial(make_split) -> Trial:
 def test_weights_of_another_trial_are_refused_naming_both(make_model, trial):
     # People 5 and 9 of (2, 5, 9) are among the six test identities.
     with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test identities"):
-        refuse_foreign(make_model(trial=7).provenance, trial)
-    refuse_foreign(make_model(trial=2, people=(0, 1)).provenance, trial)
+        require_own_weights(make_model(trial=7).provenance, trial)
+    require_own_weights(make_model(trial=2, people=(0, 1)).provenance, trial)
 
 
 def test_weights_that_have_seen_test_people_are_refused_whatever_trial_they_are_of(make_model, trial):
-    with pytest.raises(UserError, match="trained on 2 of the 6 people to test on"):
-        refuse_foreign(make_model(trial=2).provenance, trial)
+    with pytest.raises(UserError, match="trained on 2 of the 6 test identities"):
+        require_own_weights(make_model(trial=2).provenance, trial)
 
 
 def test_what_another_trials_weights_saw_is_stated(make_model, trial, images):
@@ -92,7 +91,9 @@ def test_rows_of_a_trials_own_weights(make_model, trial, images):
         assert (row.queries, row.skipped_queries, row.gallery, row.test_identities) == (12, 0, 12, 6)
         assert (row.flip, row.rerank, row.draw, row.protocol) == (False, False, None, row.direction)
         described = {
-            m: extract(model.network, images[m], translate(model.generators, images[m], m, CPU), m, CPU)
+            m: embed_images(
+                model.network, images[m], translate(model.generators, images[m], m, CPU), m, CPU
+            )
             for m in (query, gallery)
         }
         hits = 0
@@ -128,9 +129,9 @@ def test_mirror_averaged_descriptors_against_their_definition(make_model, images
     model = make_model()
     network = model.network
     translations = translate_split(model.generators, images, CPU)
-    got = extract_all(network, images, translations, CPU, flip=True)["visible"]
-    plain = extract(network, images["visible"], translations["visible"], "visible", CPU)
-    mirrored = extract(
+    got = embed_split(network, images, translations, CPU, flip=True)["visible"]
+    plain = embed_images(network, images["visible"], translations["visible"], "visible", CPU)
+    mirrored = embed_images(
         network, images["visible"].flip(-1), translations["visible"].flip(-1), "visible", CPU
     )
     for row, one, other in zip(torch.from_numpy(got), plain, mirrored, strict=True):
@@ -158,7 +159,7 @@ def test_descriptors_come_from_evaluation_mode_without_trace(make_model, noise, 
     network = make_model().network.train(training)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     images = noise(70)  # two chunks
-    got = extract(network, images, 255 - images, "visible", CPU)
+    got = embed_images(network, images, 255 - images, "visible", CPU)
     assert network.training == training
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     assert (got.shape, got.dtype) == ((70, 48), torch.float32)
@@ -184,10 +185,10 @@ def test_validation_looks_at_the_mean_of_the_data_sets_directions(make_model, tr
         }
 
 
-def rows_of(count: int) -> list[Row]:
+def rows_of(count: int) -> list[EvaluationResult]:
     rng = np.random.default_rng(3)
     return [
-        Row(number, name, *(float(x) for x in rng.random(6)), 9, 0, 9, 3, "key", number, 0)
+        EvaluationResult(number, name, *(float(x) for x in rng.random(6)), 9, 0, 9, 3, "key", number, 0)
         for number in range(1, count + 1)
         for name in DIRECTIONS
     ]
@@ -265,5 +266,5 @@ def test_descriptors_in_float32_are_not_of_tf32(make_model, images):
     network.streams["visible"][0].register_forward_pre_hook(
         lambda *_: seen.append(torch.backends.cudnn.allow_tf32)
     )
-    extract(network, images["visible"], images["visible"], "visible", CPU)
+    embed_images(network, images["visible"], images["visible"], "visible", CPU)
     assert seen and not any(seen)

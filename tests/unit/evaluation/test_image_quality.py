@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tsme.config import override
 from tsme.data.images import grayscale
 from tsme.evaluation.image_quality import (
-    Features,
-    HeldOut,
-    collapsed,
+    FeatureExtractor,
+    HeldOutImages,
+    collapse_reason,
     frechet,
     match_histogram,
 )
@@ -32,8 +32,8 @@ class Levels(nn.Module):
         return torch.stack(halves, dim=1)[:, :, None, None]
 
 
-def held(images: dict, ground_truths: dict | None = None, features: dict | None = None) -> HeldOut:
-    return HeldOut(images, ground_truths or {}, features or {})
+def held(images: dict, ground_truths: dict | None = None, features: dict | None = None) -> HeldOutImages:
+    return HeldOutImages(images, ground_truths or {}, features or {})
 
 
 def naive_psnr(made: Tensor, ground_truth: Tensor) -> float:
@@ -72,7 +72,7 @@ def naive_ssim(made: Tensor, ground_truth: Tensor) -> float:
 def test_frechet_distances_are_not_of_tf32(noise):
     seen, network = [], Levels()
     network.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
-    frechet(noise(4, 1), noise(4, 2), Features(network, 2), CPU)
+    frechet(noise(4, 1), noise(4, 2), FeatureExtractor(network, 2), CPU)
     assert seen and not any(seen)
 
 
@@ -115,13 +115,13 @@ def test_a_frechet_distance_is_that_of_two_gaussians(noise):
         return network(images.double() / 127.5 - 1).mean((2, 3)).numpy()
 
     expected = naive_frechet(features(made), features(real))
-    assert frechet(made, real, Features(network, 2), CPU) == pytest.approx(expected, rel=1e-3)
-    assert frechet(real, real, Features(network, 2), CPU) == pytest.approx(0, abs=1e-6)
+    assert frechet(made, real, FeatureExtractor(network, 2), CPU) == pytest.approx(expected, rel=1e-3)
+    assert frechet(real, real, FeatureExtractor(network, 2), CPU) == pytest.approx(0, abs=1e-6)
 
 
 def test_distances_are_to_real_images_of_the_modality_that_was_made(noise):
     images = {"visible": noise(20, 1), "infrared": (noise(20, 2) * 0.4).to(torch.uint8)}
-    features = {"visible": Features(Levels(), 2), "infrared": Features(Levels(), 2)}
+    features = {"visible": FeatureExtractor(Levels(), 2), "infrared": FeatureExtractor(Levels(), 2)}
     right = {"visible": images["infrared"], "infrared": grayscale(images["visible"])}
     scores = held(images, features=features).score(right, CPU)
     assert scores == pytest.approx({"frechet_infrared": 0.0, "frechet_visible": 0.0}, abs=1e-5)
@@ -150,12 +150,12 @@ def test_a_collapsed_translator_is_named(tiny, noise):
         for network in (generators.visible_to_infrared, generators.infrared_to_visible):
             network.to_image.weight.mul_(300)
     before = {k: v.clone() for k, v in generators.state_dict().items()}
-    assert collapsed(generators, images, CPU) == ""
+    assert collapse_reason(generators, images, CPU) == ""
     assert all(torch.equal(before[k], v) for k, v in generators.state_dict().items())
     with torch.no_grad():
         generators.infrared_to_visible.to_image.weight.zero_()
-    assert "to visible" in collapsed(generators, images, CPU)
-    assert "0.0 %" in collapsed(generators, images, CPU)
+    assert "to visible" in collapse_reason(generators, images, CPU)
+    assert "0.0 %" in collapse_reason(generators, images, CPU)
 
 
 def test_without_skips_the_decoder_sees_the_last_map_alone(tiny, noise):

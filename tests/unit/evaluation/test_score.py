@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tsme.data.types import ImageList, Split
-from tsme.evaluation.evaluator import score
+from tsme.evaluation.evaluator import score_search
 from tsme.evaluation.metrics import Protocol
 from tsme.evaluation.protocols import Search
 from tsme.evaluation.reranking import rerank
@@ -64,8 +64,8 @@ def test_a_search_is_scored_by_its_rule(rule: Protocol, query: str, reranked: bo
     search = Search(rule, query, queries, gallery)  # type: ignore[arg-type]
     asked, searched = features[sides[0]][queries], features[sides[1]][gallery]
     similarity = rerank(asked, searched) if reranked else asked @ searched.T
-    found = score(features, split, search, reranked=reranked)
+    found = score_search(features, split, search, reranked=reranked)
     assert (found.rank(1), found.mAP, found.mINP) == pytest.approx(naive(similarity, split, search))
     # The rule matters here: under another one the figures differ.
     other = Search("sysu" if rule == "regdb" else "regdb", query, queries, gallery)  # type: ignore[arg-type]
-    assert score(features, split, other, reranked=reranked).mAP != found.mAP
+    assert score_search(features, split, other, reranked=reranked).mAP != found.mAP

@@ -8,17 +8,17 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tsme.evaluation.evaluator import Row
+from tsme.evaluation.results import EvaluationResult
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
 
 OVER = {"plain": None, "more": "plain", "most": "more"}
 
 
-def row(mAP: float, direction: str = "visible-to-infrared", **options: object) -> Row:
+def row(mAP: float, direction: str = "visible-to-infrared", **options: object) -> EvaluationResult:
     figures = {"rank1": mAP / 2, "rank5": 0.0, "rank10": 0.0, "rank20": 0.0, "mAP": mAP, "mINP": mAP / 4}
     counts = {"queries": 4, "skipped_queries": 0, "gallery": 4, "test_identities": 2}
     provenance = {"model": "k", "model_trial": 1, "seen_identities": 0}
-    return Row(trial=1, direction=direction, **figures, **counts, **provenance, **options)
+    return EvaluationResult(trial=1, direction=direction, **figures, **counts, **provenance, **options)
 
 
 SAMPLES = {

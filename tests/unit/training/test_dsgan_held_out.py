@@ -7,7 +7,7 @@ import torch
 
 from tsme.config import Config
 from tsme.evaluation.evaluator import translate_split
-from tsme.evaluation.image_quality import Features, HeldOut
+from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages
 from tsme.models.backbone import build_backbone
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
@@ -24,8 +24,8 @@ def task(make_dsgan) -> DsganTask:
 @pytest.fixture
 def watched(tiny: Config, task: DsganTask, noise) -> DsganTask:
     """The task with held-out identities, whose other-modality images are known."""
-    backbone = Features.of_backbone(build_backbone(tiny.reid.backbone))
-    held = HeldOut(
+    backbone = FeatureExtractor.of_backbone(build_backbone(tiny.reid.backbone))
+    held = HeldOutImages(
         {"visible": noise(6, 21), "infrared": noise(5, 22)},
         {"visible": noise(6, 23), "infrared": noise(5, 24)},
         {"visible": backbone, "infrared": backbone},

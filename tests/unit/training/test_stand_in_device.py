@@ -19,7 +19,7 @@ from tsme.config import BackboneConfig, Config, ImageConfig, override
 from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES
 from tsme.evaluation.evaluator import embed_trial
-from tsme.evaluation.image_quality import Features, HeldOut
+from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages
 from tsme.models.backbone import build_backbone
 from tsme.models.checkpoint import load_model
 from tsme.training.distributed import Worker
@@ -157,8 +157,8 @@ def test_translations_are_measured_there(tiny, noise):
     for device in (CPU, ELSEWHERE):
         with elsewhere():
             torch.manual_seed(0)
-            features = Features.of_backbone(build_backbone(tiny.reid.backbone))
-            held = HeldOut(images, ground_truths, dict.fromkeys(MODALITIES, features))
+            features = FeatureExtractor.of_backbone(build_backbone(tiny.reid.backbone))
+            held = HeldOutImages(images, ground_truths, dict.fromkeys(MODALITIES, features))
             config = override(tiny, {"dsgan.epochs": 1})
             task = DsganTask(
                 config, grayscale(images["visible"]), images["infrared"], Roomy(device=device), held
