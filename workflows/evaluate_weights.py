@@ -18,7 +18,8 @@ from tsme.models.checkpoint import read_provenance
 from tsme.report.tables import result_lines
 from tsme.serving import model_files
 from tsme.storage.object_store import AnyPath, any_path
-from workflows.cluster.session import cluster, cpus_of_a_worker, fit_resources
+from workflows.cluster.resources import cpus_per_worker, fit_resources
+from workflows.cluster.session import cluster
 from workflows.run import read_images
 from workflows.steps.evaluate import EvaluationJob, evaluate
 from workflows.tracking import registry
@@ -81,7 +82,7 @@ def _test_files(
     labels = {number: f"trial {number:02d}" for number in files}
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.
-        cpus = cpus_of_a_worker(provenance.config.resources.cpus)
+        cpus = cpus_per_worker(provenance.config.resources.cpus)
         alone = provenance.config.model_copy(update={"resources": ResourcesConfig(cpus=cpus)})
         resources = fit_resources(alone, console).resources
         found: dict[str, list[EvaluationResult]] = {}

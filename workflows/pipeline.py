@@ -17,7 +17,7 @@ from tsme.report.tables import result_lines
 from tsme.storage.atomic import read_json, reading, write_json
 from tsme.storage.object_store import AnyPath
 from tsme.training.trial import TrialTraining
-from workflows.cluster.session import side_by_side
+from workflows.cluster.resources import side_by_side
 from workflows.progress import Display
 from workflows.run import WorkflowRun
 from workflows.steps.evaluate import EvaluationJob, evaluate

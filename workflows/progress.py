@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tsme.config import ResourcesConfig
-from workflows.cluster.session import lacking
+from workflows.cluster.resources import lacking
 from workflows.spells import Spell
 
 LOOK = 1.0  # seconds between looks at what there is to show

@@ -26,7 +26,8 @@ from tsme.storage.object_store import AnyPath, RemotePath
 from tsme.training.trial import TrialTraining
 from workflows import BEGAN
 from workflows.cluster.environment import in_submitted_job
-from workflows.cluster.session import cluster, fit_resources
+from workflows.cluster.resources import fit_resources
+from workflows.cluster.session import cluster
 from workflows.cluster.shared_storage import require_shared
 from workflows.spells import Spell, worked
 from workflows.tracking import runs as tracking

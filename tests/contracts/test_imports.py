@@ -90,7 +90,7 @@ print("imported")
         ("workflows.cli.main", "torch ray mlflow pandas"),  # tsme --help
         ("tsme.synthetic", "torch ray mlflow pandas"),  # each of the processes that draw people
         ("workflows.cluster.failures", "torch mlflow tsme.training.stages"),  # Ray Train's controllers
-        ("workflows.cluster.network", "mlflow tsme.training.stages"),  # and those of several workers
+        ("workflows.cluster.trainer", "mlflow tsme.training.stages"),  # and those of several workers
     ],
 )
 def test_what_starts_at_once_imports_nothing_heavy(modules: str, heavy: str):

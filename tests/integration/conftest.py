@@ -24,14 +24,14 @@ def ray_here(s3_port: int) -> Iterator[None]:
     """One local Ray of two CPUs for all tests that run in this process."""
     import ray
 
-    from workflows.cluster.session import WORKERS
+    from workflows.cluster.session import WORKER_DEFAULTS
 
     ray.init(
         "local",
         num_cpus=2,
         include_dashboard=True,
         log_to_driver=False,
-        runtime_env={"env_vars": WORKERS},
+        runtime_env={"env_vars": WORKER_DEFAULTS},
     )
     yield
     ray.shutdown()

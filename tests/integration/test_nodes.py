@@ -203,7 +203,7 @@ def test_a_node_lost_in_training_changes_no_figure(
     training = [nodes[id] for id in ray_hosts.places(job, "RayTrainWorker")]
     struck = next(host for host in training if host is not ray_hosts.head)  # the head may train nothing
     strike(struck)
-    job.said("again from its last epoch")
+    job.said("resuming from its checkpoint")
     assert_same(job, undisturbed)
     assert struck not in ray_hosts.alive().values()
     struck.kill()
@@ -229,7 +229,7 @@ def test_a_job_waits_for_a_node_that_joins_late(ray_hosts: Cluster, undisturbed:
     job.said("takes 2 CPU (2 workers of 1), the cluster has 1")
     assert "waiting for nodes, up to 15 min" in job.log.read_text()
     ray_hosts.join()
-    job.said("nodes are there after")
+    job.said("nodes are available after")
     job.said("trial 01 dsgan")
     assert len(ray_hosts.places(job, "RayTrainWorker")) == 2
     rows = [row for row in undisturbed.results()["trials"] if row["trial"] == 1]

@@ -23,7 +23,7 @@ from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.models.checkpoint import load_model
 from tsme.training.trial import TrialTraining
-from workflows.cluster.session import fit_resources
+from workflows.cluster.resources import fit_resources
 from workflows.progress import Display
 from workflows.steps.train import TrainJob, train_lane
 from workflows.tracking import runs as tracking

@@ -1,1 +1,1 @@
-"""Ray: the cluster a command runs on, its resources, its failures."""
+"""The Ray cluster a command runs on: session, resources, network, storage, failures."""

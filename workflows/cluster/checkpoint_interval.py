@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 
-SHARE = 0.1  # of the time
-SMALL = 64 * 2**20  # bytes; below, a lost epoch is worth more than the time
-LOOK = 1.0  # seconds that Ray may take to notice what is ready, however small it is
+MAX_TIME_FRACTION = 0.1
+# Bytes. Smaller checkpoints are always written: losing an epoch costs more than writing them.
+SMALL_CHECKPOINT = 64 * 2**20
+# Seconds that Ray Train may take to notice that an upload is complete, however small the checkpoint.
+POLL_SECONDS = 1.0
 
 
 class CheckpointInterval:
-    """Says when the next checkpoint is due: the first at once, and of small ones every one.
+    """Decides when the next checkpoint is due. The first one is due at once.
 
-    An epoch of RegDB takes a fast GPU a few seconds, and so does writing the published network and its
-    momenta. The next one is then due when ten times as long has passed.
+    On a fast GPU, an epoch of RegDB and a checkpoint of the published network with its momenta (850 MB)
+    both take a few seconds. After a checkpoint that took t seconds, the next is due 9 t seconds later.
     """
 
     def __init__(self) -> None:
@@ -21,10 +23,11 @@ class CheckpointInterval:
 
     @property
     def due(self) -> bool:
-        """Whether to write one now."""
         return time.monotonic() >= self.next
 
-    def wrote(self, size: int, writing: float, waiting: float) -> None:
-        """One has been written: its bytes, and seconds of that and of waiting for storage."""
-        cost = writing + max(0.0, waiting - LOOK) if size >= SMALL else 0.0
-        self.next = time.monotonic() + cost * (1 / SHARE - 1)
+    def record(self, size: int, write_seconds: float, wait_seconds: float) -> None:
+        """Record a checkpoint: its bytes, the time to write it and the wait for the previous upload."""
+        cost = 0.0
+        if size >= SMALL_CHECKPOINT:
+            cost = write_seconds + max(0.0, wait_seconds - POLL_SECONDS)
+        self.next = time.monotonic() + cost * (1 / MAX_TIME_FRACTION - 1)

@@ -1,51 +1,52 @@
-"""Environment variables that Ray and MLflow read; Ray when it is imported, so: to be set before that."""
+"""Environment variables for Ray and MLflow. Ray reads its own on import, so set them before that."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's name for what it tells a submitted job's driver
-MLFLOW = {
+# Ray sets this variable for the driver of a submitted job.
+JOB_CONFIG_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+MLFLOW_DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A request is sent again after 0, 2, 4, ... 64, 120, 120 and 120 s: a server may be away for eight
-    # minutes. (Its own 7 retries from 4 s on give up after four, and look less often.)
+    # Retries after 0, 2, 4, ... 64, 120, 120 and 120 s, so a server may be down for eight minutes.
+    # MLflow's default, 7 retries from 4 s on, gives up after four minutes and polls less often.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-DEFAULTS = {
-    # Tune's own tables; our display shows the same.
+RAY_DEFAULTS = {
+    # Ray Tune's tables would repeat the progress display.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    # Tune would end the sweep and let the workflow go on with what there is.
+    # On SIGINT, Ray Tune would end the sweep and let the workflow continue with the samples it has.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 
 def in_submitted_job() -> bool:
-    """Whether this is the driver of `ray job submit`, whose working folder goes with the job."""
-    return JOB in os.environ
+    """Whether this process is the driver of `ray job submit`, whose working folder is temporary."""
+    return JOB_CONFIG_VARIABLE in os.environ
 
 
 def job_environment() -> dict[str, str]:
     """The variables that a submitted job's runtime environment sets."""
-    settings = json.loads(os.environ.get(JOB, "{}")).get("runtime_env") or {}
-    return dict(settings.get("env_vars") or {})
+    job_config = json.loads(os.environ.get(JOB_CONFIG_VARIABLE, "{}"))
+    return dict((job_config.get("runtime_env") or {}).get("env_vars") or {})
 
 
 def prepare() -> None:
-    """Fill in what the user has not set.
+    """Set the variables that the user has not set.
 
-    A Ray started here is for this process alone, so it gets a token nobody else knows; a job submitted
-    to a cluster (RAY_ADDRESS) uses that cluster's.
+    A local Ray gets a random token. A job that connects to a cluster (RAY_ADDRESS) uses the cluster's.
     """
-    for name, value in DEFAULTS.items():
+    for name, value in RAY_DEFAULTS.items():
         os.environ.setdefault(name, value)
     prepare_mlflow()
     if "RAY_ADDRESS" not in os.environ and "RAY_AUTH_MODE" not in os.environ:
@@ -53,15 +54,24 @@ def prepare() -> None:
 
 
 def prepare_mlflow() -> None:
-    """The part of it for MLflow's client, which workers do too: theirs is the environment of their node.
+    """Set the variables for MLflow's client. Workers call this too: they have their node's environment.
 
-    A user and password in MLFLOW_TRACKING_URI move to variables of their own, lest they be printed or
-    written with the address.
+    Moves a user and password in MLFLOW_TRACKING_URI to variables of their own, so that the address can
+    be printed and saved.
     """
-    for name, value in MLFLOW.items():
+    for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     uri = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if uri.scheme in ("http", "https") and "@" in uri.netloc:
         os.environ["MLFLOW_TRACKING_URI"] = uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
         os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(uri.username or "")
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(uri.password or "")
+
+
+def restore(variables: Mapping[str, str | None]) -> None:
+    """Set environment variables back to these values; None removes one."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

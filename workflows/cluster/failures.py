@@ -1,6 +1,6 @@
-"""What becomes of a training run whose workers failed.
+"""Failures of training workers: which of them end the run.
 
-Ray Train's controller imports this file, and so little else: it is a process of its own.
+Ray Train's controller, a process of its own, imports this module. Keep its imports few.
 """
 
 from __future__ import annotations
@@ -13,22 +13,17 @@ from ray.actor import ActorHandle
 from tsme.errors import JobFailed, UserError
 
 
-class Failures(ray.train.UserCallback):
-    """Tells of lost workers, and ends a run where another attempt mends nothing: bad data, a bad loss."""
+class FailureCallback(ray.train.UserCallback):
+    """Do not retry UserError and JobFailed; report other worker failures, which Ray Train retries."""
 
     def __init__(self, name: str, board: ActorHandle) -> None:
         self.name, self.board = name, board
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Raise what a worker raised, if it is ours; Ray Train then makes no further attempt."""
+        """Called by Ray Train. Raising ends the run without another attempt."""
         for error in worker_exceptions.values():
-            cause = _original(error)
+            cause = getattr(error, "cause", None) or error
             if isinstance(cause, (UserError, JobFailed)):
                 raise cause
         kinds = ", ".join(sorted({type(error).__name__ for error in worker_exceptions.values()}))
-        self.board.post.remote(f"a worker of {self.name} failed ({kinds}): again from its last epoch")
-
-
-def _original(error: Exception) -> Exception:
-    """The exception that a worker's failure wraps."""
-    return getattr(error, "cause", None) or error
+        self.board.post.remote(f"a worker of {self.name} failed ({kinds}): resuming from its checkpoint")

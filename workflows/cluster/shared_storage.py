@@ -1,4 +1,4 @@
-"""Files that must be on a disk which all nodes share, where they are in no object store."""
+"""Check that all nodes see the files which must lie on shared storage."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from tsme.errors import UserError
 
 
 def require_shared(files: Mapping[Path, str]) -> None:
-    """Ask every other node for files that this one has.
+    """Check on every other living node that it sees these files. Values: how to fix a missing one.
 
-    Raises UserError naming the file, both hosts, and the advice that the file is given with, if one
-    does not see it. Nodes that come later are not asked.
+    Raises UserError with the file, both host names and the fix. Nodes that join later are not checked.
     """
-    here = ray.get_runtime_context().get_node_id()
-    ask = ray.remote(num_cpus=0)(_absent)
-    answers = {
-        node["NodeManagerHostname"]: ask.options(
+    own_node = ray.get_runtime_context().get_node_id()
+    find_missing = ray.remote(num_cpus=0)(_missing)
+    results = {
+        node["NodeManagerHostname"]: find_missing.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote(list(files))
         for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] != here
+        if node["Alive"] and node["NodeID"] != own_node
     }
-    for host, answer in answers.items():
+    for host, result in results.items():
         try:
-            absent = ray.get(answer)
-        except ray.exceptions.RayError:  # lost while asked: that is for those who use it to deal with
+            missing = ray.get(result)
+        except ray.exceptions.RayError:  # the node was lost meanwhile; training handles lost nodes
             continue
-        for file in absent:
+        for file in missing:
             raise UserError(
                 f"{file}: {host} does not see this file of {socket.gethostname()}; {files[file]}"
             )
 
 
-def _absent(files: list[Path]) -> list[Path]:
+def _missing(files: list[Path]) -> list[Path]:
     return [file for file in files if not file.exists()]

@@ -16,7 +16,7 @@ from tsme.errors import failure
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_people
-from workflows.cluster.session import cpus_of_a_worker
+from workflows.cluster.resources import cpus_per_worker
 from workflows.progress import Display
 from workflows.run import WorkflowRun
 from workflows.spells import Spell
@@ -49,7 +49,7 @@ def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> lis
     """Draw the people, train the backbone; when the worker worked."""
     resources = run.config.resources
     # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
-    cpus = resources.cpus if resources.gpus else cpus_of_a_worker(max(resources.cpus, THREADS))
+    cpus = resources.cpus if resources.gpus else cpus_per_worker(max(resources.cpus, THREADS))
     trainer = _start(resources, cpus)  # in the time that drawing takes
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"

@@ -91,4 +91,4 @@ def _report(result: EpochResult, best: dict[str, Any], interval: CheckpointInter
         checkpoint = save_checkpoint(result.checkpoint | {"best": best}, Path(folder))
         size, saved = (Path(folder) / CHECKPOINT).stat().st_size, time.monotonic()
         ray.tune.report(figures, checkpoint=checkpoint)  # which sends it to storage as well
-        interval.wrote(size, saved - began, time.monotonic() - saved)
+        interval.record(size, saved - began, time.monotonic() - saved)

@@ -17,9 +17,7 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.actor import ActorHandle
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from tsme.config import ResourcesConfig
 from tsme.errors import UserError, failure
 from tsme.storage.object_store import AnyPath, answering
 from tsme.training.distributed import Worker
@@ -27,9 +25,8 @@ from tsme.training.loop import Diverged, EpochResult
 from tsme.training.stages import run_stages
 from tsme.training.trial import TrialTraining
 from workflows.cluster.checkpoint_interval import CheckpointInterval
-from workflows.cluster.failures import Failures
-from workflows.cluster.network import Peers
-from workflows.cluster.session import of_a_worker
+from workflows.cluster.failures import FailureCallback
+from workflows.cluster.trainer import build_trainer
 from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
 from workflows.tracking.runs import MlflowRun
 
@@ -53,15 +50,12 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
     Called again with the same name and storage, it goes on from the last checkpoint of the chain
     it was in. Raises UserError or JobFailed with the cause.
     """
-    resources = jobs[0].chain.config.resources
-    trainer = DataParallelTrainer(
+    trainer = build_trainer(
         _train_worker,
         # A reference: Ray Train's controller, a process of its own, then need not import what is in it.
-        train_loop_config={"jobs": ray.put(jobs), "board": board},
-        # A worker by itself has no peers, and its controller need not import torch.
-        backend_config=Peers() if resources.workers > 1 else None,
-        scaling_config=scaling(resources),
-        run_config=ray.train.RunConfig(
+        {"jobs": ray.put(jobs), "board": board},
+        jobs[0].chain.config.resources,
+        ray.train.RunConfig(
             name=name,
             storage_path=str(storage),
             # A limit on the controller's own retries: without one it waits for ever for a GPU that
@@ -70,7 +64,7 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
                 max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES
             ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            callbacks=[Failures(name, board)],
+            callbacks=[FailureCallback(name, board)],
         ),
     )
     try:
@@ -80,15 +74,6 @@ def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: Any
         failures = list(getattr(error, "worker_failures", {}).values())
         first = failures[0] if failures else getattr(error, "controller_failure", error)
         raise failure(first, f"training {name}") from error
-
-
-def scaling(resources: ResourcesConfig) -> ray.train.ScalingConfig:
-    """What Ray Train reserves for each worker."""
-    return ray.train.ScalingConfig(
-        num_workers=resources.workers,
-        use_gpu=bool(resources.gpus),
-        resources_per_worker=of_a_worker(resources),
-    )
 
 
 def _train_worker(parameters: dict[str, Any]) -> None:
@@ -158,7 +143,7 @@ def _report(
         (folder / name).mkdir()
         checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.model_key}, folder / name)
         size = (folder / name / CHECKPOINT).stat().st_size
-        interval.wrote(size, time.monotonic() - began, waited)
+        interval.record(size, time.monotonic() - began, waited)
     ray.train.report(
         result.losses,
         checkpoint=checkpoint,
