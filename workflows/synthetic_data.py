@@ -11,7 +11,7 @@ from rich.progress import Progress
 from tsme.config import DatasetName
 from tsme.storage.atomic import filling
 from tsme.storage.object_store import AnyPath
-from tsme.synthetic.difficulty import Level
+from tsme.synthetic.difficulty import Difficulty
 
 
 def generate_with_progress(
@@ -22,7 +22,7 @@ def generate_with_progress(
     *,
     seed: int,
     console: Console,
-    difficulty: Level = "normal",
+    difficulty: Difficulty = "normal",
     ground_truth: bool = False,
     stopped: Event | None = None,
 ) -> None:

@@ -1,26 +1,28 @@
-"""How much differs between two pictures of one person, besides the sensor."""
+"""How much two images of one identity differ within a sensor."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-Level: TypeAlias = Literal["easy", "normal", "hard"]
+Difficulty: TypeAlias = Literal["easy", "normal", "hard"]
 
 
-class Difficulty(NamedTuple):
-    """Shares of frames that show a person's less usual side, or something in front of them.
+class FrameVariation(NamedTuple):
+    """Differences between the frames of one identity.
 
-    `sway` widens the range of stances, turns and places, 1 being normal.
+    `other_side_rate` is the share of frames that show the less usual side (front or back), and
+    `occlusion_rate` the share with an object in front of the body. `pose_scale` multiplies the ranges of
+    stance, turn and position.
     """
 
-    other_side: float
-    occluded: float
-    sway: float
+    other_side_rate: float
+    occlusion_rate: float
+    pose_scale: float
 
 
-LEVELS: Mapping[Level, Difficulty] = {
-    "easy": Difficulty(other_side=0.0, occluded=0.0, sway=0.4),
-    "normal": Difficulty(other_side=0.1, occluded=0.1, sway=1.0),
-    "hard": Difficulty(other_side=0.35, occluded=0.3, sway=1.6),
+VARIATIONS: Mapping[Difficulty, FrameVariation] = {
+    "easy": FrameVariation(other_side_rate=0.0, occlusion_rate=0.0, pose_scale=0.4),
+    "normal": FrameVariation(other_side_rate=0.1, occlusion_rate=0.1, pose_scale=1.0),
+    "hard": FrameVariation(other_side_rate=0.35, occlusion_rate=0.3, pose_scale=1.6),
 }

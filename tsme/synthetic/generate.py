@@ -1,4 +1,4 @@
-"""Writes a synthetic data set in the layout of a real one."""
+"""Generate a synthetic data set in the layout of a real one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tsme.config import DatasetName
 from tsme.errors import UserError
-from tsme.synthetic.difficulty import LEVELS, Difficulty, Level
+from tsme.synthetic.difficulty import VARIATIONS, Difficulty, FrameVariation
 from tsme.synthetic.layouts.csv_table import CsvTableLayout
 from tsme.synthetic.layouts.llcm import LlcmLayout
-from tsme.synthetic.layouts.regdb import TRIALS, RegDBLayout
+from tsme.synthetic.layouts.regdb import MAX_TRIALS, RegDBLayout
 from tsme.synthetic.layouts.sysu import SysuLayout
-from tsme.synthetic.writer import Layout, draw
+from tsme.synthetic.writer import DatasetLayout, write_dataset
 
-LEAST: dict[DatasetName, int] = {"regdb": 4, "sysu": 6, "llcm": 4, "csv": 4}  # two people in each split
+MIN_IDENTITIES: dict[DatasetName, int] = {"regdb": 4, "sysu": 6, "llcm": 4, "csv": 4}  # two per split
 
 
 def generate(
@@ -28,29 +28,28 @@ def generate(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     trials: int = 10,
-    difficulty: Level = "normal",
+    difficulty: Difficulty = "normal",
     ground_truth: bool = False,
 ) -> None:
-    """Write a data set of `identities` people to the folder `out`.
+    """Write a data set of `identities` synthetic identities to the folder `out`.
 
-    `images` is the mean number of pictures of a person by each camera that sees them; in RegDB's layout
-    the exact number of each modality. `size` is (width, height); `progress` is called with (identities
-    done, identities in all); `workers` is the number of processes (by default one per processor) and
-    changes nothing in the result. `trials` is the number of RegDB's divisions; other layouts have one.
-    With `truth`, in RegDB's layout, a folder of that name has every moment as the other sensor sees it.
-    A person depends on the seed and the identity number alone, and no picture on how many people there
-    are. `out` appears only once it is complete.
+    `images` is the number of images of each identity: per modality in RegDB's layout, and the mean per
+    camera in the other layouts. `size` is (width, height) in pixels. `trials` is the number of RegDB's
+    train/test splits; other layouts have one. `ground_truth` adds, in RegDB's layout, a folder `Truth`
+    with each image as the other sensor would have recorded it.
+
+    `progress` is called with (finished identities, all identities). `workers` is the number of processes,
+    by default one per processor; it does not change the result. An identity's images depend only on the
+    seed and its number, not on the number of identities. `out` appears only when it is complete.
 
     Raises:
-        UserError: `out` exists and is not an empty folder, or a number is out of range.
+        UserError: `out` exists and is not an empty folder, or an option is out of range.
     """
-    _check(layout, identities, images, trials, seed, size, workers)
-    if ground_truth and layout != "regdb":
-        raise UserError(f"truth: only RegDB's layout has it, not {layout}")
-    level = LEVELS[difficulty]
-    kind = _layout(layout, identities, images, seed, trials, level, ground_truth)
-    draw(
-        out, kind, identities=identities, seed=seed, size=size, difficulty=level, progress=progress,
+    _validate(layout, identities, images, trials, seed, size, workers, ground_truth)
+    variation = VARIATIONS[difficulty]
+    write_dataset(
+        out, _make_layout(layout, identities, images, seed, trials, variation, ground_truth),
+        identities=identities, seed=seed, size=size, variation=variation, progress=progress,
         workers=workers,
     )  # fmt: skip
 
@@ -65,28 +64,28 @@ def generate_regdb(
     size: tuple[int, int] = (64, 128),
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
-    difficulty: Level = "normal",
+    difficulty: Difficulty = "normal",
     ground_truth: bool = False,
 ) -> None:
-    """`generate` in RegDB's layout, by default as large as RegDB."""
+    """Call `generate` for RegDB's layout, by default at RegDB's size."""
     generate(
         out, layout="regdb", identities=identities, images=images, trials=trials, seed=seed, size=size,
         progress=progress, workers=workers, difficulty=difficulty, ground_truth=ground_truth,
     )  # fmt: skip
 
 
-def _layout(
+def _make_layout(
     layout: DatasetName,
     identities: int,
     images: int,
     seed: int,
     trials: int,
-    difficulty: Difficulty,
+    variation: FrameVariation,
     ground_truth: bool,
-) -> Layout:
+) -> DatasetLayout:
     match layout:
         case "regdb":
-            return RegDBLayout(identities, images, seed, trials, difficulty, ground_truth)
+            return RegDBLayout(identities, images, seed, trials, variation, ground_truth)
         case "sysu":
             return SysuLayout(identities, images, seed)
         case "llcm":
@@ -95,7 +94,7 @@ def _layout(
             return CsvTableLayout(identities, images, seed)
 
 
-def _check(
+def _validate(
     layout: DatasetName,
     identities: int,
     images: int,
@@ -103,23 +102,24 @@ def _check(
     seed: int,
     size: tuple[int, int],
     workers: int | None,
+    ground_truth: bool,
 ) -> None:
-    """Name the first value that is out of range."""
-    if layout not in LEAST:
-        raise UserError(f"layout is {layout}: choose one of {', '.join(LEAST)}")
-    if identities < LEAST[layout]:
-        raise UserError(
-            f"identities is {identities}: ask for at least {LEAST[layout]}, two in each split"
-        )
+    """Raise UserError for the first option that is out of range."""
+    if layout not in MIN_IDENTITIES:
+        raise UserError(f"layout is {layout}: choose one of {', '.join(MIN_IDENTITIES)}")
+    if identities < MIN_IDENTITIES[layout]:
+        raise UserError(f"identities is {identities}: at least {MIN_IDENTITIES[layout]}, two per split")
     if images < 2:
-        raise UserError(f"images is {images}: ask for at least 2 of each person by each camera")
-    if not 1 <= trials <= TRIALS:
-        raise UserError(f"trials is {trials}: ask for 1 to {TRIALS}, RegDB has no more")
+        raise UserError(f"images is {images}: at least 2 per identity and camera")
+    if not 1 <= trials <= MAX_TRIALS:
+        raise UserError(f"trials is {trials}: 1 to {MAX_TRIALS}, as in RegDB")
     if seed < 0:
-        raise UserError(f"seed is {seed}: give 0 or a positive whole number")
+        raise UserError(f"seed is {seed}: 0 or a positive whole number")
     if workers is not None and workers < 1:
-        raise UserError(f"workers is {workers}: give at least 1, or leave it out")
+        raise UserError(f"workers is {workers}: at least 1, or left out")
     if min(size) < 16:
-        raise UserError(f"size is {size[0]}x{size[1]}: make both sides at least 16 pixels")
+        raise UserError(f"size is {size[0]}x{size[1]}: at least 16 pixels on both sides")
     if size[0] > 3 * size[1]:
-        raise UserError(f"size is {size[0]}x{size[1]}: make it at most three times as wide as high")
+        raise UserError(f"size is {size[0]}x{size[1]}: at most three times as wide as high")
+    if ground_truth and layout != "regdb":
+        raise UserError(f"ground truth: only RegDB's layout has it, not {layout}")

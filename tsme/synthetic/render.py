@@ -1,4 +1,4 @@
-"""From a person and a camera to a picture."""
+"""Render a person as a camera records them."""
 
 from __future__ import annotations
 
@@ -12,53 +12,52 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tsme.synthetic.cameras import optics
-from tsme.synthetic.cameras.optics import Picture
-from tsme.synthetic.difficulty import LEVELS, Difficulty
+from tsme.synthetic.cameras.optics import FloatImage
+from tsme.synthetic.difficulty import VARIATIONS, FrameVariation
 from tsme.synthetic.people.figure import pose_figure
 from tsme.synthetic.people.pattern import accent_mask
-from tsme.synthetic.people.person import Facing, Modality, Person
-from tsme.synthetic.people.sketch import Pose, Shape
+from tsme.synthetic.people.person import Facing, Person, Sensor
+from tsme.synthetic.people.shapes import Pose, Shape
 
-OVERSAMPLE = 2  # drawn so many times larger, then averaged: smooth edges
-FOLDS = {"visible": 0.06, "thermal": 0.03, "nir": 0.07}  # uneven cloth
+OVERSAMPLE = 2  # images are painted this many times larger, then averaged, for smooth edges
+FOLD_STRENGTH = {"visible": 0.06, "thermal": 0.03, "nir": 0.07}  # relative unevenness of cloth
 
 
 class View(Protocol):
-    """What a camera makes of a person standing before it; pictures are worked on in place."""
+    """A camera and its conditions. Methods that take an image change it in place."""
 
     @property
-    def modality(self) -> Modality:
-        """Which of the person's looks the sensor sees."""
+    def sensor(self) -> Sensor: ...
 
     @property
     def zoom(self) -> float:
-        """How much of the picture's height a person fills, relative to others."""
+        """Factor of a person's height in the image."""
 
     @property
     def roll(self) -> float:
-        """How far the camera is tilted, in radians."""
+        """Tilt of the camera, radians."""
 
-    def background(self, rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
-        """A scene (height, width) without the person."""
+    def background(self, rng: np.random.Generator, shape: tuple[int, int]) -> FloatImage:
+        """Return a scene (height, width, channels) without the person."""
 
-    def shadow(
-        self, rng: np.random.Generator, picture: Picture, pose: Pose, figure: Sequence[Shape]
+    def add_shadow(
+        self, rng: np.random.Generator, image: FloatImage, pose: Pose, figure: Sequence[Shape]
     ) -> None:
-        """The shadow the person casts."""
+        """Add the person's shadow."""
 
-    def light(self, rng: np.random.Generator) -> tuple[float, float]:
-        """How much rounded parts fade towards their edges, and where on them the light falls."""
+    def sample_shading(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Return how much rounded parts darken towards their edges, and where on them (u) light falls."""
 
-    def occluder(self, rng: np.random.Generator) -> Picture:
-        """The tone of something in front of the person."""
+    def sample_occluder(self, rng: np.random.Generator) -> FloatImage:
+        """Return the tone (channels,) of an object in front of the person."""
 
-    def expose(self, rng: np.random.Generator, picture: Picture) -> Picture:
-        """The sensor: three channels, not yet clipped."""
+    def expose(self, rng: np.random.Generator, image: FloatImage) -> FloatImage:
+        """Apply light, blur and noise; returns three channels, not yet clipped."""
 
 
-def draw_facing(person: Person, rng: np.random.Generator, difficulty: Difficulty) -> Facing:
-    """The side seen in one frame."""
-    if rng.random() >= difficulty.other_side:
+def sample_facing(person: Person, rng: np.random.Generator, variation: FrameVariation) -> Facing:
+    """Sample the side seen in one frame."""
+    if rng.random() >= variation.other_side_rate:
         return person.facing
     return "back" if person.facing == "front" else "front"
 
@@ -70,93 +69,98 @@ def render(
     size: tuple[int, int] = (64, 128),
     *,
     facing: Facing | None = None,
-    difficulty: Difficulty = LEVELS["normal"],
+    variation: FrameVariation = VARIATIONS["normal"],
 ) -> Image.Image:
-    """One picture of `person`; `size` is (width, height), `facing` is drawn if not given.
+    """Render one RGB image of `size` (width, height); `facing` is sampled if None.
 
-    Infrared pictures are grayscale, stored as RGB with equal channels, as those of real data sets are.
+    Infrared images have three equal channels, as in the real data sets.
     """
-    return render_moment(person, [view], rng, size, facing=facing, difficulty=difficulty)[0]
+    return render_views(person, [view], rng, size, facing=facing, variation=variation)[0]
 
 
-def render_moment(
+def render_views(
     person: Person,
     views: Sequence[View],
     rng: np.random.Generator,
     size: tuple[int, int],
     *,
     facing: Facing | None,
-    difficulty: Difficulty,
+    variation: FrameVariation,
 ) -> list[Image.Image]:
-    """One moment in the eyes of several sensors at one place: stance and what hides it are the same.
+    """Render one moment in several views with the same pose and occlusion.
 
-    The first picture is what `render` makes of it, and the generator's state after it too.
+    The first image and the final state of `rng` are the same as with the first view alone.
     """
-    first, width, height = views[0], *size
-    facing = facing or draw_facing(person, rng, difficulty)
-    pose = _draw_pose(person, first, rng, width / height, facing, difficulty.sway)
+    width, height = size
+    facing = facing or sample_facing(person, rng, variation)
+    pose = _sample_pose(person, views[0], rng, width / height, facing, variation.pose_scale)
+    figure = pose_figure(person, pose)
     others = [copy.deepcopy(rng) for _ in views[1:]]
-    hidden: np.random.Generator | None = None
-    pictures = []
-    for view, own in zip(views, [rng, *others], strict=True):
-        picture = view.background(own, (height * OVERSAMPLE, width * OVERSAMPLE))
-        figure = pose_figure(person, pose)
-        view.shadow(own, picture, pose, figure)
-        _paint(person, figure, view, picture, own)
-        occluded = own.random() < difficulty.occluded
-        if own is rng and occluded:
-            tone = view.occluder(own)
-            hidden = copy.deepcopy(own)
-            optics.occlude(own, picture, tone)
-        elif hidden is not None:
-            optics.occlude(copy.deepcopy(hidden), picture, view.occluder(own))
-        small = picture.reshape(height, OVERSAMPLE, width, OVERSAMPLE, -1).mean(axis=(1, 3))
-        pictures.append(Image.fromarray(optics.eight_bit(view.expose(own, small))))
-    return pictures
+    occlusion: np.random.Generator | None = None
+    images = []
+    for view, view_rng in zip(views, [rng, *others], strict=True):
+        image = view.background(view_rng, (height * OVERSAMPLE, width * OVERSAMPLE))
+        view.add_shadow(view_rng, image, pose, figure)
+        _paint_figure(person, figure, view, image, view_rng)
+        occluded = view_rng.random() < variation.occlusion_rate
+        if view_rng is rng and occluded:
+            tone = view.sample_occluder(view_rng)
+            occlusion = copy.deepcopy(view_rng)
+            optics.occlude(view_rng, image, tone)
+        elif occlusion is not None:
+            optics.occlude(copy.deepcopy(occlusion), image, view.sample_occluder(view_rng))
+        small = image.reshape(height, OVERSAMPLE, width, OVERSAMPLE, -1).mean(axis=(1, 3))
+        images.append(Image.fromarray(optics.to_uint8(view.expose(view_rng, small))))
+    return images
 
 
-def _draw_pose(
-    person: Person, view: View, rng: np.random.Generator, aspect: float, facing: Facing, sway: float
+def _sample_pose(
+    person: Person,
+    view: View,
+    rng: np.random.Generator,
+    aspect: float,
+    facing: Facing,
+    pose_scale: float,
 ) -> Pose:
     scale = view.zoom * person.body.height * rng.uniform(0.93, 1.05)
     return Pose(
         facing=facing,
         phase=float(rng.uniform(0, 2 * np.pi)),
-        stride=float(rng.uniform(0.1, 0.1 + 0.4 * sway)),
+        stride=float(rng.uniform(0.1, 0.1 + 0.4 * pose_scale)),
         swing=float(rng.uniform(0.05, 0.25)),
-        yaw=float(rng.uniform(-0.4 * sway, 0.4 * sway)),
-        tilt=view.roll + float(rng.normal(0, 0.025 * sway)),
+        yaw=float(rng.uniform(-0.4 * pose_scale, 0.4 * pose_scale)),
+        tilt=view.roll + float(rng.normal(0, 0.025 * pose_scale)),
         scale=float(scale),
-        x=float(aspect * (0.5 + rng.uniform(-0.06 * sway, 0.06 * sway))),
-        y=float(0.5 + scale / 2 + rng.uniform(-0.025 * sway, 0.025 * sway)),
+        x=float(aspect * (0.5 + rng.uniform(-0.06 * pose_scale, 0.06 * pose_scale))),
+        y=float(0.5 + scale / 2 + rng.uniform(-0.025 * pose_scale, 0.025 * pose_scale)),
     )
 
 
-def _paint(
+def _paint_figure(
     person: Person,
     figure: Sequence[Shape],
     view: View,
-    picture: Picture,
+    image: FloatImage,
     rng: np.random.Generator,
 ) -> None:
-    """Paint the figure over `picture`, in place."""
-    tones = person.looks[view.modality].items()
-    look = {part: np.array(tone, dtype=np.float32) for part, tone in tones}
-    folds = 1 + FOLDS[view.modality] * optics.smooth_noise(rng, picture.shape[:2], (24, 12))
-    fading, light = view.light(rng)
+    """Paint the figure over `image`, in place."""
+    part_tones = person.tones[view.sensor].items()
+    tones = {part: np.array(tone, dtype=np.float32) for part, tone in part_tones}
+    folds = 1 + FOLD_STRENGTH[view.sensor] * optics.smooth_noise(rng, image.shape[:2], (24, 12))
+    shading = view.sample_shading(rng)
     for shape in figure:
-        _paint_shape(shape, look, picture, folds, fading, light)
+        _paint_shape(shape, tones, image, folds, shading)
 
 
 def _paint_shape(
     shape: Shape,
-    look: dict[str, Picture],
-    picture: Picture,
-    folds: Picture,
-    fading: float,
-    light: float,
+    tones: dict[str, FloatImage],
+    image: FloatImage,
+    folds: FloatImage,
+    shading: tuple[float, float],
 ) -> None:
-    height, width = picture.shape[:2]
+    """Paint one shape over `image`, in place; the arguments are in pixels of the enlarged image."""
+    height, width = image.shape[:2]
     xs, ys = (shape.outline * height).T.tolist()
     left, right = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)) + 1, width)
     top, bottom = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)) + 1, height)
@@ -165,35 +169,36 @@ def _paint_shape(
     mask = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in zip(xs, ys, strict=True)], fill=1)
     inside = np.asarray(mask).view(np.bool_)
-    window = picture[top:bottom, left:right]
-    u, v = _garment_grid(shape, np.arange(left, right), np.arange(top, bottom), height)
-    shade = 1 - fading * np.minimum(np.maximum(np.abs(u - light) - 0.2, 0), 1.2)
+    window = image[top:bottom, left:right]
+    u, v = _garment_coordinates(shape, np.arange(left, right), np.arange(top, bottom), height)
+    darkening, light = shading
+    shade = 1 - darkening * np.minimum(np.maximum(np.abs(u - light) - 0.2, 0), 1.2)
     shade *= folds[top:bottom, left:right]
-    _fill(window, inside, look[shape.part], shade)
+    _fill(window, inside, tones[shape.part], shade)
     if shape.pattern is not None:
         accent = accent_mask(shape.pattern, shape.u_offset + shape.u_scale * u, shape.v_scale * v)
-        _fill(window, inside & accent, look[f"{shape.part}_accent"], shade)
+        _fill(window, inside & accent, tones[f"{shape.part}_accent"], shade)
 
 
-def _fill(window: Picture, where: NDArray[np.bool_], tone: Picture, shade: Picture) -> None:
-    """Paint shaded tone over a window, in place.
+def _fill(window: FloatImage, where: NDArray[np.bool_], tone: FloatImage, shade: FloatImage) -> None:
+    """Write `tone` times `shade` into `window` where `where` is True, in place.
 
-    Channel by channel: over all three at once, NumPy's inner loops would be three steps long.
+    One channel at a time: NumPy's inner loop over the three channels together has only three steps.
     """
     for channel, level in enumerate(tone):
         np.multiply(shade, level, out=window[..., channel], where=where)
 
 
-def _garment_grid(
-    shape: Shape, columns: NDArray[np.int64], lines: NDArray[np.int64], height: int
-) -> tuple[Picture, Picture]:
-    """The shape's own u and v for the pixels of these columns (w,) and lines (h,), either (h, w)."""
+def _garment_coordinates(
+    shape: Shape, columns: NDArray[np.int64], rows: NDArray[np.int64], height: int
+) -> tuple[FloatImage, FloatImage]:
+    """Return the shape's u and v, each (h, w), at pixel columns (w,) and rows (h,)."""
     start, axis = shape.top * height, (shape.bottom - shape.top) * height
     length = max(float(np.hypot(axis[0], axis[1])), 1e-6)
     along = axis / length
     across = shape.sign * along
     x = columns.astype(np.float32) - np.float32(start[0])
-    y = (lines.astype(np.float32) - np.float32(start[1]))[:, None]
+    y = (rows.astype(np.float32) - np.float32(start[1]))[:, None]
     u = (x * across[1] - y * across[0]) / max(shape.half_width * height, 1e-6)
     v = (x * along[0] + y * along[1]) / length
     return u.astype(np.float32), v.astype(np.float32)

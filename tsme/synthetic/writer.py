@@ -1,4 +1,4 @@
-"""Draws people into a folder that appears only once it is complete; what goes where a layout says."""
+"""Render the images of a synthetic data set and write them with its list files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tsme.errors import UserError
-from tsme.synthetic.difficulty import Difficulty
-from tsme.synthetic.people.person import Facing, Person, draw_person
-from tsme.synthetic.render import View, render_moment
+from tsme.synthetic.difficulty import FrameVariation
+from tsme.synthetic.people.person import Facing, Person
+from tsme.synthetic.people.sampling import sample_person
+from tsme.synthetic.render import View, render_views
 
-IDENTITIES_PER_PROCESS = 12  # fewer do not repay starting a process
-SPLIT_STREAM = 0x5EED  # keeps the generators of splits apart from those of identities
+IDENTITIES_PER_PROCESS = 12  # with fewer, starting a process takes longer than it saves
+SPLIT_STREAM = 0x5EED  # separates the random streams of splits from those of identities
 JPEG_QUALITY = 92
 
 
-class Shot(NamedTuple):
-    """One picture to be drawn with `rng`; `facing` is drawn with it too where it is not given.
+class PlannedImage(NamedTuple):
+    """One image to render with `rng`; `facing` is sampled from it if None.
 
-    `truth` is where the same moment goes in the eyes of another sensor.
+    `ground_truth` is the path and view of the same moment as another sensor records it.
     """
 
     path: str
@@ -39,51 +40,53 @@ class Shot(NamedTuple):
     ground_truth: tuple[str, View] | None = None
 
 
-class Layout(Protocol):
-    """Which pictures of each person there are and what they are called, and the lists of them.
+class DatasetLayout(Protocol):
+    """Image paths, cameras and list files of one layout.
 
-    Paths are relative to the data set. Copies are sent to other processes.
+    Paths are relative to the data set. Worker processes receive pickled copies.
     """
 
     @property
     def folders(self) -> list[str]:
-        """Folders that exist even where no picture lies in them."""
+        """Folders to create even if they stay empty."""
 
-    def shots(self, identity: int, person: Person, streams: np.random.SeedSequence) -> Iterator[Shot]:
-        """The pictures of one person. Each is drawn before the next is asked for."""
+    def plan_images(
+        self, identity: int, person: Person, streams: np.random.SeedSequence
+    ) -> Iterator[PlannedImage]:
+        """Yield the images of one identity. Render each before advancing: they share generators."""
 
-    def lists(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
-        """(path, text) of each list; `paths[k]` are the pictures of identity k + 1."""
+    def list_files(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
+        """Yield (path, text) of each list file; `paths[k]` are the images of identity k + 1."""
 
 
-def draw(
+def write_dataset(
     out: Path,
-    layout: Layout,
+    layout: DatasetLayout,
     *,
     identities: int,
     seed: int,
     size: tuple[int, int],
-    difficulty: Difficulty,
+    variation: FrameVariation,
     progress: Callable[[int, int], None] | None,
     workers: int | None,
 ) -> None:
-    """Write pictures and lists of people 1 to `identities`; see `layout.generate` for the rest."""
+    """Write images and list files of identities 1 to `identities`; see `generate` for the arguments."""
     out = Path(out).resolve()
-    _check_vacant(out)
+    _require_empty(out)
     partial_out = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     partial_out.mkdir(parents=True)
     try:
         for folder in layout.folders:
             (partial_out / folder).mkdir(parents=True)
-        draw_one = partial(_draw_identity, partial_out, layout, seed, size, difficulty)
+        write_one = partial(_write_identity, partial_out, layout, seed, size, variation)
         paths: list[list[str]] = []
-        for done in _map(draw_one, range(1, identities + 1), workers):
-            paths.append(done)
+        for written in _map_identities(write_one, range(1, identities + 1), workers):
+            paths.append(written)
             if progress is not None:
                 progress(len(paths), identities)
-        for name, text in layout.lists(paths):
+        for name, text in layout.list_files(paths):
             (partial_out / name).write_text(text, encoding="utf-8", newline="\n")
-        _check_vacant(out)
+        _require_empty(out)
         if out.exists():
             out.rmdir()
         partial_out.rename(out)
@@ -92,59 +95,59 @@ def draw(
         raise
 
 
-def divide(seed: int, identities: int, trial: int, sizes: Sequence[int]) -> list[list[int]]:
-    """Identity numbers, divided by a seeded draw into sorted groups of `sizes`; the last has the rest."""
+def split_identities(seed: int, identities: int, trial: int, sizes: Sequence[int]) -> list[list[int]]:
+    """Randomly split the numbers 1 to `identities` into sorted groups of `sizes` and one of the rest."""
     rng = np.random.default_rng([seed, SPLIT_STREAM, trial])
     order = (1 + rng.permutation(identities)).tolist()
     ends = [sum(sizes[:k]) for k in range(len(sizes) + 1)] + [identities]
     return [sorted(order[start:end]) for start, end in pairwise(ends)]
 
 
-def _check_vacant(out: Path) -> None:
+def _require_empty(out: Path) -> None:
     if out.is_file():
         raise UserError(f"{out} is a file: name a new folder")
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty: name a new folder, or remove this one first")
 
 
-def _map(
-    draw_one: Callable[[int], list[str]], identities: Sequence[int], workers: int | None
+def _map_identities(
+    write_one: Callable[[int], list[str]], identities: Sequence[int], workers: int | None
 ) -> Iterator[list[str]]:
-    """`draw_one` of each identity, in order, over processes where that pays."""
-    wanted = workers or min(os.cpu_count() or 1, math.ceil(len(identities) / IDENTITIES_PER_PROCESS))
-    if wanted == 1:
-        yield from map(draw_one, identities)
+    """Yield `write_one(identity)` in order, computed by several processes if that saves time."""
+    processes = workers or min(os.cpu_count() or 1, math.ceil(len(identities) / IDENTITIES_PER_PROCESS))
+    if processes == 1:
+        yield from map(write_one, identities)
         return
-    # Spawned, not forked: the caller may hold threads, whose locks a fork would copy.
+    # Spawned, not forked: a fork would copy locks that other threads of the caller hold.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(wanted, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
         try:
-            yield from pool.map(draw_one, identities, chunksize=2)
+            yield from pool.map(write_one, identities, chunksize=2)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _draw_identity(
+def _write_identity(
     out: Path,
-    layout: Layout,
+    layout: DatasetLayout,
     seed: int,
     size: tuple[int, int],
-    difficulty: Difficulty,
+    variation: FrameVariation,
     identity: int,
 ) -> list[str]:
-    """Draw one identity's pictures; returns their paths below `out`."""
+    """Write the images of one identity; return their paths relative to `out`."""
     streams = np.random.SeedSequence([seed, identity])
-    person = draw_person(np.random.default_rng(streams.spawn(1)[0]))
+    person = sample_person(np.random.default_rng(streams.spawn(1)[0]))
     paths: list[str] = []
-    for path, view, rng, facing, ground_truth in layout.shots(identity, person, streams):
-        views, files = [view], [path]
+    for path, view, rng, facing, ground_truth in layout.plan_images(identity, person, streams):
+        files, views = [path], [view]
         if ground_truth is not None:
             files.append(ground_truth[0])
             views.append(ground_truth[1])
-        pictures = render_moment(person, views, rng, size, facing=facing, difficulty=difficulty)
-        for file, picture in zip(files, pictures, strict=True):
+        images = render_views(person, views, rng, size, facing=facing, variation=variation)
+        for file, image in zip(files, images, strict=True):
             (out / file).parent.mkdir(parents=True, exist_ok=True)
-            picture.save(out / file, quality=JPEG_QUALITY)  # which means nothing to formats but JPEG
+            image.save(out / file, quality=JPEG_QUALITY)  # ignored by formats other than JPEG
         paths.append(path)
     return paths

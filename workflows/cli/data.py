@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from tsme.errors import UserError
 from tsme.storage.object_store import RemotePath, any_path
-from workflows.cli.options import DatasetChoice, LevelChoice
+from workflows.cli.options import DatasetChoice, DifficultyChoice
 from workflows.cli.output import console
 from workflows.synthetic_data import generate_with_progress
 
@@ -29,16 +29,17 @@ def synth(
     ] = 10,
     seed: Annotated[int, typer.Option(help="Another seed gives other identities.")] = 0,
     difficulty: Annotated[
-        LevelChoice, typer.Option(help="How much the images of one identity differ.")
-    ] = LevelChoice.normal,
+        DifficultyChoice, typer.Option(help="How much the images of one identity differ.")
+    ] = DifficultyChoice.normal,
     ground_truth: Annotated[
         bool,
         typer.Option(
-            "--truth", help="Also write Truth/: each image as the other sensor sees it (regdb only)."
+            "--ground-truth",
+            help="Also write Truth/: each image as the other sensor sees it (regdb only).",
         ),
     ] = False,
 ) -> None:
-    """Generate a data set of synthetic identities, in the layout of a real one.
+    """Generate a data set of synthetic identities in the layout of a real one.
 
     Geometry, which all sensors see, carries identity: build, cut of clothes, patterns, things carried.
     Colours (visible) and temperatures or reflectances (infrared) also belong to an identity, but are

@@ -22,7 +22,7 @@ class DatasetChoice(StrEnum):
     csv = "csv"
 
 
-class LevelChoice(StrEnum):
+class DifficultyChoice(StrEnum):
     """How much the images of one synthetic identity differ: stance, side seen, occlusion."""
 
     easy = "easy"

@@ -1,4 +1,4 @@
-"""Synthetic identities: values out of range, folders that are taken, and what a failure leaves."""
+"""Generator errors: options out of range, output folders in use, and cleaning up after a failure."""
 
 from pathlib import Path
 
@@ -14,33 +14,33 @@ from tsme.synthetic.generate import generate, generate_regdb
     ("option", "value"),
     [("identities", 3), ("images", 1), ("trials", 0), ("trials", 11), ("seed", -1), ("workers", 0)],
 )
-def test_numbers_out_of_range(tmp_path: Path, option: str, value: int) -> None:
+def test_regdb_options_out_of_range(tmp_path: Path, option: str, value: int) -> None:
     with pytest.raises(UserError, match=f"^{option} is {value}: ") as raised:
         generate_regdb(tmp_path / "out", **{option: value})  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_occupied_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("keep")
+    (tmp_path / "out" / "notes.txt").write_text("keep")
     with pytest.raises(UserError, match="not empty"):
         generate_regdb(tmp_path / "out", identities=4, images=2)
     with pytest.raises(UserError, match="is a file"):
-        generate_regdb(tmp_path / "out" / "mine.txt", identities=4, images=2)
+        generate_regdb(tmp_path / "out" / "notes.txt", identities=4, images=2)
     assert {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*.*")} == {
-        "out/mine.txt": b"keep"
+        "out/notes.txt": b"keep"
     }
 
 
-def test_empty_folder_is_used(tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     generate_regdb(tmp_path / "out", identities=4, images=2, trials=1, size=(32, 64), workers=1)
     assert (tmp_path / "out" / "idx" / "train_visible_1.txt").is_file()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:
+def test_a_failure_leaves_no_files(tmp_path: Path) -> None:
     def fail(done: int, total: int) -> None:
         raise RuntimeError("stop")
 
@@ -56,7 +56,7 @@ def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:
         ("sysu", "images", 1), ("llcm", "seed", -1), ("csv", "workers", 0), ("x", "layout", "x"),
     ],
 )  # fmt: skip
-def test_values_out_of_range(tmp_path: Path, layout: str, option: str, value: object) -> None:
+def test_options_out_of_range(tmp_path: Path, layout: str, option: str, value: object) -> None:
     options: dict[str, object] = {"layout": layout, "identities": 8, "images": 2, "seed": 0}
     with pytest.raises(UserError, match=f"^{option} is {value}: ") as raised:
         generate(tmp_path / "out", **(options | {option: value}))  # type: ignore[arg-type]
@@ -70,8 +70,12 @@ def test_sizes_out_of_range(tmp_path: Path, size: tuple[int, int]) -> None:
         generate(tmp_path / "out", layout="sysu", identities=8, images=2, seed=0, size=size)
 
 
-@pytest.mark.parametrize(("layout", "least"), [("regdb", 4), ("sysu", 6), ("llcm", 4), ("csv", 4)])
-def test_the_smallest_and_widest_can_be_drawn(tmp_path: Path, layout: DatasetName, least: int) -> None:
-    generate(tmp_path / "d", layout=layout, identities=least, images=2, seed=0, size=(48, 16), workers=1)
+@pytest.mark.parametrize(("layout", "minimum"), [("regdb", 4), ("sysu", 6), ("llcm", 4), ("csv", 4)])
+def test_the_fewest_identities_and_widest_images_are_accepted(
+    tmp_path: Path, layout: DatasetName, minimum: int
+) -> None:
+    generate(
+        tmp_path / "d", layout=layout, identities=minimum, images=2, seed=0, size=(48, 16), workers=1
+    )
     root = tmp_path / "d" / ("people.csv" if layout == "csv" else "")
     assert open_dataset(layout, root).examine().faults == ()

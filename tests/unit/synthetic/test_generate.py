@@ -1,4 +1,4 @@
-"""Synthetic identities in RegDB's layout: files, determinism and errors."""
+"""RegDB layout: files, lists and determinism."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tsme.synthetic.generate import generate_regdb
 
 IDENTITIES, IMAGES, TRIALS = 7, 3, 2
 SMALL = (32, 64)
-# Mean levels of the eight 32x32 blocks of two of RegDB's pictures.
+# Mean levels of the eight 32x32 blocks of two images.
 VISIBLE_GOLD = [[99.79, 98.35], [164.75, 169.06], [113.56, 129.6], [135.16, 120.25]]
 THERMAL_GOLD = [[115.92, 67.52], [142.59, 100.29], [144.51, 106.22], [109.69, 97.8]]
 
@@ -73,7 +73,7 @@ def test_one_gender_per_identity(dataset: Path) -> None:
         assert len({name.split("_")[0] for name in names}) == 1
 
 
-def test_images_are_rgb_and_thermal_is_grey(dataset: Path) -> None:
+def test_images_are_rgb_and_thermal_ones_grayscale(dataset: Path) -> None:
     for path in dataset.rglob("*.bmp"):
         with Image.open(path) as image:
             assert (image.format, image.mode, image.size) == ("BMP", "RGB", (64, 128))
@@ -106,7 +106,7 @@ def test_labels_agree_between_modalities(dataset: Path) -> None:
         assert all(path.startswith("Visible/") for path, _ in visible)
         assert all(path.startswith("Thermal/") for path, _ in thermal)
         identities = sorted(label_of(visible))
-        assert label_of(visible) == {who: label for label, who in enumerate(identities)}
+        assert label_of(visible) == {identity: label for label, identity in enumerate(identities)}
 
 
 def test_split_halves_are_disjoint_and_differ_between_trials(dataset: Path) -> None:
@@ -134,20 +134,20 @@ def test_same_bytes_over_processes(dataset: Path, tmp_path: Path) -> None:
     assert done == [(i, IDENTITIES) for i in range(1, IDENTITIES + 1)]
 
 
-def test_a_person_does_not_depend_on_how_many_there_are(dataset: Path, tmp_path: Path) -> None:
+def test_images_do_not_depend_on_the_number_of_identities(dataset: Path, tmp_path: Path) -> None:
     generate_regdb(tmp_path / "few", identities=4, images=2, trials=1, seed=3, workers=1)
     few, many = contents(tmp_path / "few"), contents(dataset)
-    pictures = [name for name in few if name.endswith(".bmp")]
-    assert len(pictures) == 4 * 2 * 2
-    assert all(few[name] == many[name] for name in pictures)
+    images = [name for name in few if name.endswith(".bmp")]
+    assert len(images) == 4 * 2 * 2
+    assert all(few[name] == many[name] for name in images)
 
 
-def test_seed_changes_pictures_and_splits(dataset: Path, tmp_path: Path) -> None:
+def test_the_seed_changes_images_and_splits(dataset: Path, tmp_path: Path) -> None:
     generate_regdb(
         tmp_path / "other", identities=IDENTITIES, images=IMAGES, trials=TRIALS, seed=4, workers=1
     )
-    mine, other = contents(dataset), contents(tmp_path / "other")
-    assert not {v for k, v in mine.items() if k.endswith("bmp")} & set(other.values())
+    first, other = contents(dataset), contents(tmp_path / "other")
+    assert not {v for k, v in first.items() if k.endswith("bmp")} & set(other.values())
     splits = [
         [sorted(label_of(read_list(root, "train", "visible", t))) for t in range(1, TRIALS + 1)]
         for root in (dataset, tmp_path / "other")
@@ -162,8 +162,8 @@ def test_size_is_respected(tmp_path: Path) -> None:
             assert image.size == SMALL
 
 
-def test_pictures_are_those_of_earlier_versions(tmp_path: Path) -> None:
-    """Figures of the demo depend on them. Means of blocks, as single bits may depend on the processor."""
+def test_images_match_earlier_versions(tmp_path: Path) -> None:
+    """The demo's results depend on them. Means of blocks, as single bits may depend on the processor."""
     generate_regdb(tmp_path / "d", identities=4, images=2, seed=7, trials=1, workers=1)
     listed = (tmp_path / "d" / "idx" / "train_visible_1.txt").read_text()
     names = ["1/male_back_v_06124_1.bmp 0", "1/male_back_v_06126_1.bmp 0"]
@@ -182,23 +182,23 @@ def test_pictures_are_those_of_earlier_versions(tmp_path: Path) -> None:
 # --- difficulty ---------------------------------------------------------------------------
 
 
-def test_a_level_of_difficulty_changes_the_pictures_alone(tmp_path: Path, dataset: Path) -> None:
+def test_difficulty_changes_images_but_not_splits(tmp_path: Path, dataset: Path) -> None:
     generate_regdb(
         tmp_path / "hard", identities=IDENTITIES, images=IMAGES, trials=TRIALS, seed=3, workers=1,
         difficulty="hard",
     )  # fmt: skip
     folders = sorted(p.name for p in (tmp_path / "hard" / "Visible").iterdir())
     assert folders == sorted(p.name for p in (dataset / "Visible").iterdir())
-    ours, theirs = contents(tmp_path / "hard"), contents(dataset)
-    people = {name for name in theirs if not name.startswith("idx/")}
-    assert not any(ours.get(name) == theirs[name] for name in people)
+    hard, normal = contents(tmp_path / "hard"), contents(dataset)
+    images = {name for name in normal if not name.startswith("idx/")}
+    assert not any(hard.get(name) == normal[name] for name in images)
     lists = [
-        sorted({line.split("/")[1] for line in ours[n].decode().splitlines()})
-        for n in ours
+        sorted({line.split("/")[1] for line in hard[n].decode().splitlines()})
+        for n in hard
         if n.startswith("idx/")
     ]
     assert lists == [
-        sorted({line.split("/")[1] for line in theirs[n].decode().splitlines()})
-        for n in theirs
+        sorted({line.split("/")[1] for line in normal[n].decode().splitlines()})
+        for n in normal
         if n.startswith("idx/")
     ]

@@ -1,4 +1,4 @@
-"""Synthetic identities in all layouts: which files there are, what the lists say, and what a seed determines."""
+"""All layouts: files, list files and the effect of the seed."""
 
 import csv
 from collections import defaultdict
@@ -14,16 +14,16 @@ from tsme.synthetic.generate import generate
 from tsme.synthetic.layouts.csv_table import CsvTableLayout
 from tsme.synthetic.layouts.llcm import LlcmLayout
 from tsme.synthetic.layouts.sysu import SysuLayout
-from tsme.synthetic.people.person import draw_person
-from tsme.synthetic.writer import Layout
+from tsme.synthetic.people.sampling import sample_person
+from tsme.synthetic.writer import DatasetLayout
 
 IDENTITIES, IMAGES, SIZE = 12, 2, (16, 32)
-PLANNED = 60  # people of whom no picture is drawn
+PLANNED = 60  # identities whose images are planned but not rendered
 FIXED: tuple[DatasetName, ...] = ("sysu", "llcm", "csv")
 LAYOUTS: tuple[DatasetName, ...] = ("regdb", *FIXED)
 
 
-def draw(out: Path, layout: DatasetName, identities: int = IDENTITIES, seed: int = 3) -> Path:
+def generate_small(out: Path, layout: DatasetName, identities: int = IDENTITIES, seed: int = 3) -> Path:
     generate(
         out,
         layout=layout,
@@ -38,23 +38,24 @@ def draw(out: Path, layout: DatasetName, identities: int = IDENTITIES, seed: int
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[DatasetName, Path]:
+def generated(tmp_path_factory: pytest.TempPathFactory) -> dict[DatasetName, Path]:
     folder = tmp_path_factory.mktemp("synthetic")
-    return {layout: draw(folder / layout, layout) for layout in LAYOUTS}
+    return {layout: generate_small(folder / layout, layout) for layout in LAYOUTS}
 
 
-def planned(layout: Layout) -> dict[int, list[tuple[str, object]]]:
-    """Path and view of every picture of PLANNED people, without any being drawn."""
-    person = draw_person(np.random.default_rng(0))
-    people = {k: layout.shots(k, person, np.random.SeedSequence([0, k])) for k in range(1, PLANNED + 1)}
-    return {k: [(shot.path, shot.view) for shot in shots] for k, shots in people.items()}
+def planned(layout: DatasetLayout) -> dict[int, list[tuple[str, object]]]:
+    """Path and view of every image of PLANNED identities, without rendering."""
+    person = sample_person(np.random.default_rng(0))
+    identities = range(1, PLANNED + 1)
+    plans = {k: layout.plan_images(k, person, np.random.SeedSequence([0, k])) for k in identities}
+    return {k: [(image.path, image.view) for image in images] for k, images in plans.items()}
 
 
 def contents(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def pictures(root: Path) -> dict[str, bytes]:
+def image_files(root: Path) -> dict[str, bytes]:
     return {k: v for k, v in contents(root).items() if k.endswith((".jpg", ".bmp"))}
 
 
@@ -65,10 +66,10 @@ def numbers(file: Path) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def cameras_of_people(layout: DatasetName, root: Path) -> dict[int, set[tuple[bool, int]]]:
-    """(is infrared, camera) of all a person's pictures, told from their paths alone."""
+def cameras_of_identities(layout: DatasetName, root: Path) -> dict[int, set[tuple[bool, int]]]:
+    """(is infrared, camera) of each identity's images, from their paths."""
     seen: dict[int, set[tuple[bool, int]]] = defaultdict(set)
-    for path in pictures(root):
+    for path in image_files(root):
         match layout:
             case "sysu":
                 folder, identity, _ = path.split("/")
@@ -84,14 +85,12 @@ def cameras_of_people(layout: DatasetName, root: Path) -> dict[int, set[tuple[bo
     return seen
 
 
-# --- what all layouts have in common -------------------------------------------------------
+# --- all layouts -------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_reader_of_a_layout_finds_no_fault(
-    drawn: dict[DatasetName, Path], layout: DatasetName
-) -> None:
-    root = drawn[layout] / "people.csv" if layout == "csv" else drawn[layout]
+def test_the_reader_finds_no_fault(generated: dict[DatasetName, Path], layout: DatasetName) -> None:
+    root = generated[layout] / "people.csv" if layout == "csv" else generated[layout]
     findings = open_dataset(layout, root).examine()
     assert findings.faults == ()
     trial = findings.trials[0]
@@ -101,33 +100,35 @@ def test_the_reader_of_a_layout_finds_no_fault(
         for images in (split.visible, split.infrared)
         for path in images.paths
     }
-    assert read == set(pictures(drawn[layout]))
+    assert read == set(image_files(generated[layout]))
     assert len(trial.train.identities) + len(trial.test.identities) == IDENTITIES
     assert set(trial.train.identities).isdisjoint(trial.test.identities)
 
 
 @pytest.mark.parametrize("layout", FIXED)
-def test_everyone_can_be_found_but_is_not_everywhere(
-    drawn: dict[DatasetName, Path], layout: DatasetName
+def test_identities_are_retrievable_but_miss_some_cameras(
+    generated: dict[DatasetName, Path], layout: DatasetName
 ) -> None:
-    seen = cameras_of_people(layout, drawn[layout])
+    seen = cameras_of_identities(layout, generated[layout])
     assert sorted(seen) == list(range(1, IDENTITIES + 1))
-    every = set().union(*seen.values())
-    assert len(every) == {"sysu": 6, "llcm": 17, "csv": 4}[layout]
-    assert any(cameras != every for cameras in seen.values())
-    # A SYSU camera-3 query may not be answered by camera 2; LLCM's cameras share their numbers.
+    all_cameras = set().union(*seen.values())
+    assert len(all_cameras) == {"sysu": 6, "llcm": 17, "csv": 4}[layout]
+    assert any(cameras != all_cameras for cameras in seen.values())
+    # Matches within a place do not count: SYSU's cameras 2 and 3; LLCM's cameras of one number.
     place = {3: 2} if layout == "sysu" else {}
     for cameras in seen.values():
         visible = {camera for infrared, camera in cameras if not infrared}
-        hidden = {place.get(camera, camera) for infrared, camera in cameras if infrared}
-        assert any(here != there for here in visible for there in hidden)
+        infrared_places = {place.get(camera, camera) for infrared, camera in cameras if infrared}
+        assert any(one != other for one in visible for other in infrared_places)
 
 
-@pytest.mark.parametrize("kind", [SysuLayout, LlcmLayout, CsvTableLayout])
-def test_numbers_of_pictures_vary_about_the_mean(kind: type[SysuLayout | LlcmLayout | CsvTableLayout]) -> None:
+@pytest.mark.parametrize("layout", [SysuLayout, LlcmLayout, CsvTableLayout])
+def test_numbers_of_images_vary_around_the_mean(
+    layout: type[SysuLayout | LlcmLayout | CsvTableLayout],
+) -> None:
     counts: dict[tuple[int, object], int] = defaultdict(int)
-    for identity, shots in planned(kind(PLANNED, 6, 1)).items():
-        for _, view in shots:
+    for identity, images in planned(layout(PLANNED, 6, 1)).items():
+        for _, view in images:
             counts[identity, view] += 1
     assert min(counts.values()) >= 1
     assert len(set(counts.values())) > 6
@@ -135,12 +136,12 @@ def test_numbers_of_pictures_vary_about_the_mean(kind: type[SysuLayout | LlcmLay
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_pictures_are_rgb_and_infrared_ones_grey(
-    drawn: dict[DatasetName, Path], layout: DatasetName
+def test_images_are_rgb_and_infrared_ones_grayscale(
+    generated: dict[DatasetName, Path], layout: DatasetName
 ) -> None:
     infrared = {"regdb": "Thermal/", "csv": "/infrared/"}
-    for path in pictures(drawn[layout]):
-        with Image.open(drawn[layout] / path) as image:
+    for path in image_files(generated[layout]):
+        with Image.open(generated[layout] / path) as image:
             assert (image.mode, image.size) == ("RGB", SIZE)
             assert image.format == ("BMP" if layout == "regdb" else "JPEG")
             grayscale = bool((np.ptp(np.asarray(image).astype(int), axis=2) <= 1).all())
@@ -155,40 +156,40 @@ def test_pictures_are_rgb_and_infrared_ones_grey(
 
 
 def test_a_seed_gives_the_same_bytes_over_processes(
-    drawn: dict[DatasetName, Path], tmp_path: Path
+    generated: dict[DatasetName, Path], tmp_path: Path
 ) -> None:
     generate(
         tmp_path / "d", layout="sysu", identities=IDENTITIES, images=IMAGES, seed=3, size=SIZE, workers=2
     )
-    assert contents(tmp_path / "d") == contents(drawn["sysu"])
+    assert contents(tmp_path / "d") == contents(generated["sysu"])
 
 
 @pytest.mark.parametrize("layout", FIXED)
-def test_another_seed_gives_others(
-    drawn: dict[DatasetName, Path], tmp_path: Path, layout: DatasetName
+def test_another_seed_gives_other_images(
+    generated: dict[DatasetName, Path], tmp_path: Path, layout: DatasetName
 ) -> None:
-    other = pictures(draw(tmp_path / "d", layout, identities=6, seed=4))
-    assert not set(other.values()) & set(pictures(drawn[layout]).values())
+    other = image_files(generate_small(tmp_path / "d", layout, identities=6, seed=4))
+    assert not set(other.values()) & set(image_files(generated[layout]).values())
 
 
 @pytest.mark.parametrize("layout", FIXED)
-def test_pictures_do_not_depend_on_how_many_people_there_are(
-    drawn: dict[DatasetName, Path], tmp_path: Path, layout: DatasetName
+def test_images_do_not_depend_on_the_number_of_identities(
+    generated: dict[DatasetName, Path], tmp_path: Path, layout: DatasetName
 ) -> None:
-    few = pictures(draw(tmp_path / "d", layout, identities=6))
-    # In LLCM the division, and so the folder, does; the name tells person, camera and frame.
-    many = {path.split("/")[-1]: content for path, content in pictures(drawn[layout]).items()}
+    few = image_files(generate_small(tmp_path / "d", layout, identities=6))
+    # In LLCM the split, and so the folder, depends on it; the file name does not.
+    many = {path.split("/")[-1]: content for path, content in image_files(generated[layout]).items()}
     if layout == "llcm":
         assert all(many[path.split("/")[-1]] == content for path, content in few.items())
     else:
-        assert few.items() <= pictures(drawn[layout]).items()
+        assert few.items() <= image_files(generated[layout]).items()
 
 
 # --- SYSU-MM01 -----------------------------------------------------------------------------
 
 
-def test_sysu_files(drawn: dict[DatasetName, Path]) -> None:
-    root = drawn["sysu"]
+def test_sysu_files(generated: dict[DatasetName, Path]) -> None:
+    root = generated["sysu"]
     assert sorted(p.name for p in root.iterdir()) == [*(f"cam{k}" for k in range(1, 7)), "exp"]
     assert sorted(p.name for p in (root / "exp").iterdir()) == [
         "test_id.txt",
@@ -201,29 +202,29 @@ def test_sysu_files(drawn: dict[DatasetName, Path]) -> None:
         assert len(folder.name) == 4
 
 
-def test_sysu_divides_all_people(drawn: dict[DatasetName, Path]) -> None:
-    splits = [numbers(drawn["sysu"] / "exp" / f"{name}_id.txt") for name in ("train", "val", "test")]
+def test_sysu_splits_contain_every_identity_once(generated: dict[DatasetName, Path]) -> None:
+    splits = [numbers(generated["sysu"] / "exp" / f"{name}_id.txt") for name in ("train", "val", "test")]
     assert [len(split) for split in splits] == [8, 2, 2]
     assert sorted(identity for split in splits for identity in split) == list(range(1, IDENTITIES + 1))
     assert all(split == sorted(split) for split in splits)
-    assert splits[0] != list(range(1, 9))  # drawn, not the first
+    assert splits[0] != list(range(1, 9))  # random, not the first ones
 
 
-def test_some_of_sysu_stay_indoors_and_some_outdoors() -> None:
-    where = [
-        {"in" if path[3] in "123" else "out" for path, _ in shots}
-        for shots in planned(SysuLayout(PLANNED, 2, 0)).values()
+def test_some_sysu_identities_are_only_indoors_or_only_outdoors() -> None:
+    settings = [
+        {"in" if path[3] in "123" else "out" for path, _ in images}
+        for images in planned(SysuLayout(PLANNED, 2, 0)).values()
     ]
-    assert 0.5 < where.count({"in", "out"}) / PLANNED < 0.9
-    assert where.count({"in"}) > 2
-    assert where.count({"out"}) > 2
+    assert 0.5 < settings.count({"in", "out"}) / PLANNED < 0.9
+    assert settings.count({"in"}) > 2
+    assert settings.count({"out"}) > 2
 
 
 # --- LLCM ----------------------------------------------------------------------------------
 
 
-def test_llcm_folders(drawn: dict[DatasetName, Path]) -> None:
-    root = drawn["llcm"]
+def test_llcm_folders(generated: dict[DatasetName, Path]) -> None:
+    root = generated["llcm"]
     assert sorted(p.name for p in root.iterdir()) == ["idx", "nir", "test_nir", "test_vis", "vis"]
     cameras = [f"cam{k}" for k in range(1, 10)]
     assert sorted(p.name for p in (root / "test_vis").iterdir()) == cameras
@@ -235,8 +236,8 @@ def test_llcm_folders(drawn: dict[DatasetName, Path]) -> None:
         assert path.name.endswith(f"_{kind.removeprefix('test_')}.jpg")
 
 
-def test_llcm_lists(drawn: dict[DatasetName, Path]) -> None:
-    root = drawn["llcm"]
+def test_llcm_lists(generated: dict[DatasetName, Path]) -> None:
+    root = generated["llcm"]
     test = numbers(root / "idx" / "test_id.txt")
     training = sorted(set(range(1, IDENTITIES + 1)) - set(test))
     assert len(training) == round(IDENTITIES * 2 / 3)
@@ -252,14 +253,14 @@ def test_llcm_lists(drawn: dict[DatasetName, Path]) -> None:
     assert {int(path.parent.name) for path in root.glob("test_*/cam*/*/*.jpg")} == set(test)
 
 
-# --- a user's own CSV file -----------------------------------------------------------------
+# --- CSV table -----------------------------------------------------------------
 
 
-def test_csv_rows_name_every_picture(drawn: dict[DatasetName, Path]) -> None:
-    with (drawn["csv"] / "people.csv").open(newline="") as file:
+def test_csv_rows_list_every_image(generated: dict[DatasetName, Path]) -> None:
+    with (generated["csv"] / "people.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "identity", "camera", "modality", "split"]
-    assert sorted(row["path"] for row in rows) == sorted(pictures(drawn["csv"]))
+    assert sorted(row["path"] for row in rows) == sorted(image_files(generated["csv"]))
     cameras: dict[str, set[str]] = defaultdict(set)
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -271,4 +272,4 @@ def test_csv_rows_name_every_picture(drawn: dict[DatasetName, Path]) -> None:
     assert cameras == {"visible": {"1", "2"}, "infrared": {"3", "4"}}
     assert "person-0012" in splits["train"] | splits["test"]
     assert splits["train"].isdisjoint(splits["test"])
-    assert {split: len(people) for split, people in splits.items()} == {"train": 6, "test": 6}
+    assert {split: len(identities) for split, identities in splits.items()} == {"train": 6, "test": 6}

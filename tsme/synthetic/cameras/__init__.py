@@ -1,1 +1,1 @@
-"""Cameras, the places they watch, and the optics between them."""
+"""Cameras: scenery, light, optics and noise."""

@@ -1,1 +1,1 @@
-"""The layouts of RegDB, SYSU-MM01, LLCM and a CSV table, as synthetic data fill them."""
+"""Layouts of RegDB, SYSU-MM01, LLCM and a CSV table, as the generator writes them."""

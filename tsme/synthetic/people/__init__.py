@@ -1,1 +1,1 @@
-"""What synthetic identities look like: body, clothes, things carried, pose."""
+"""Appearance of synthetic identities: body, clothes, carried objects, tones and pose."""

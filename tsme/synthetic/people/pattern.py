@@ -1,7 +1,7 @@
-"""Patterns on garments: geometry only, in garment coordinates, the same for both sensors.
+"""Geometry of garment patterns, the same for all sensors.
 
 Garment coordinates: u runs from -1 (the wearer's right edge) to 1 (left edge), v from 0 (top of
-the garment) to 1 (its hem). Sleeves of a top lie beyond |u| = 1.
+the garment) to 1 (its hem). The sleeves of an upper garment are at |u| > 1.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ PatternKind: TypeAlias = Literal[
 
 T = TypeVar("T", bound=str)
 
-UPPER_KINDS: Mapping[PatternKind, float] = {
+UPPER_PATTERN_WEIGHTS: Mapping[PatternKind, float] = {
     "plain": 1, "hoops": 3, "stripes": 2, "checks": 2, "band": 2, "split": 2, "halves": 1.5,
     "yoke": 1.5, "sash": 2, "panel": 1.5, "sides": 1.5, "patch": 2, "disc": 1,
 }  # fmt: skip
-LOWER_KINDS: Mapping[PatternKind, float] = {
+LOWER_PATTERN_WEIGHTS: Mapping[PatternKind, float] = {
     "plain": 3, "hoops": 2, "checks": 1.5, "band": 2, "split": 2.5, "halves": 1.5, "sides": 2,
     "patch": 1,
 }  # fmt: skip
-OUTER_KINDS: Mapping[PatternKind, float] = {
+OUTER_PATTERN_WEIGHTS: Mapping[PatternKind, float] = {
     "plain": 3, "hoops": 1.5, "band": 2, "split": 2, "yoke": 1.5, "patch": 1, "halves": 1,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Where the accent tone lies on a garment.
+    """The region of a garment that has the accent tone.
 
     period, phase: of repeating patterns, in units of v (u for stripes); phase in [0, 1).
-    duty: share of a period, or width of a single element.
-    side: 1 the wearer's left, -1 right. u, v: centre of a single element.
+    duty: accent share of a period, or width of a single element.
+    side: 1 for the wearer's left, -1 for the right. u, v: centre of a single element.
     """
 
     kind: PatternKind
@@ -51,17 +51,17 @@ class Pattern:
     v: float
 
 
-def choose(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
-    """One key of `weights`, drawn in proportion to its weight."""
+def sample_weighted(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
+    """Sample a key of `weights` with probability proportional to its weight."""
     keys = list(weights)
     share = np.array([weights[key] for key in keys], dtype=float)
     return keys[int(rng.choice(len(keys), p=share / share.sum()))]
 
 
-def draw_pattern(rng: np.random.Generator, kinds: Mapping[PatternKind, float]) -> Pattern:
-    """A pattern of one of `kinds`; its finest period is about four pixels of a 64x32 picture."""
+def sample_pattern(rng: np.random.Generator, weights: Mapping[PatternKind, float]) -> Pattern:
+    """Sample a pattern; the shortest period is about four pixels of a 64x32 image."""
     return Pattern(
-        kind=choose(rng, kinds),
+        kind=sample_weighted(rng, weights),
         period=float(rng.choice([0.24, 0.32, 0.42, 0.56])),
         phase=float(rng.random()),
         duty=float(rng.uniform(0.36, 0.64)),
@@ -72,7 +72,7 @@ def draw_pattern(rng: np.random.Generator, kinds: Mapping[PatternKind, float]) -
 
 
 def accent_mask(pattern: Pattern, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """True where the accent tone lies; u, v and the result share one shape."""
+    """Return True where the accent tone applies; u, v and the result have the same shape."""
     p = pattern
     accent: NDArray[np.bool_] = np.zeros(u.shape, dtype=bool)
     if p.kind in ("hoops", "checks"):
