@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError
 from threading import Event
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import Progress
 
-from tsme.config import DatasetName
 from tsme.storage.atomic import filling
 from tsme.storage.object_store import AnyPath
-from tsme.synthetic.difficulty import Difficulty
+
+if TYPE_CHECKING:
+    from tsme.config import DatasetName
+    from tsme.synthetic.difficulty import Difficulty
 
 
 def generate_with_progress(
@@ -30,7 +32,9 @@ def generate_with_progress(
 
     Raises CancelledError once `stopped` is set, and then leaves nothing in `out`.
     """
-    from tsme.synthetic.generate import generate  # the command line starts faster without it
+    from rich.progress import Progress  # the command line starts faster without these two
+
+    from tsme.synthetic.generate import generate
 
     with Progress(console=console, transient=True) as bars, filling(out) as folder:
         bar = bars.add_task("generating identities")

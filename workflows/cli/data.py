@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from tsme.errors import UserError
 from tsme.storage.object_store import RemotePath, any_path
-from workflows.cli.options import DatasetChoice, DifficultyChoice
+from workflows.cli.options import DatasetChoice, DifficultyChoice, existing_data
 from workflows.cli.output import console
 from workflows.synthetic_data import generate_with_progress
 
-data_app = typer.Typer(no_args_is_help=True, help="Generate and check data sets.")
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Generate and check data sets.")
 
 
 @data_app.command()
@@ -67,6 +66,9 @@ def check_data(
     folder: Annotated[str, typer.Argument(metavar="DIR|URI", help="Data set; for csv, the file.")],
 ) -> None:
     """Read every list and image; print counts, what trials share, and each fault."""
+    source = existing_data(folder)
+    from rich.progress import Progress
+
     from tsme.data.check import check
     from tsme.data.datasets.registry import open_dataset
     from tsme.report.tables import check_tables
@@ -74,7 +76,7 @@ def check_data(
     with Progress(console=console, transient=True) as bars:
         bar = bars.add_task("reading images")
         report = check(
-            open_dataset(dataset.value, any_path(folder)),
+            open_dataset(dataset.value, source),
             lambda done, total: bars.update(bar, completed=done, total=total),
         )
     for table in check_tables(report):

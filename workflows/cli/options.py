@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tsme.config import Config, override, parse_settings
 from tsme.errors import UserError
-from tsme.presets import PRESETS, preset
+from tsme.storage.object_store import AnyPath, any_path
+
+if TYPE_CHECKING:  # the command line starts faster without the configuration's models
+    from tsme.config import Config
+
+# The names in tsme.presets, for the help text.
+PRESETS = "demo, small, regdb, sysu, llcm, csv, regdb_strong, sysu_strong, llcm_strong"
 
 
 class DatasetChoice(StrEnum):
@@ -52,9 +57,7 @@ class StageChoice(StrEnum):
     all = "all"
 
 
-PresetOption = Annotated[
-    str, typer.Option("--preset", help=f"A preset of tsme.presets: {', '.join(PRESETS)}.")
-]
+PresetOption = Annotated[str, typer.Option("--preset", help=f"A preset of tsme.presets: {PRESETS}.")]
 DatasetOption = Annotated[DatasetChoice, typer.Option(help="Layout and protocol of the data.")]
 DataOption = Annotated[
     str, typer.Option(metavar="DIR|URI", help="Folder of the data set; for csv, the file.")
@@ -72,6 +75,9 @@ def build_config(preset_name: str, settings: list[str]) -> Config:
 
     Paths of weights become absolute, because Ray's workers run in other working folders.
     """
+    from tsme.config import override, parse_settings
+    from tsme.presets import preset
+
     config = override(preset(preset_name), parse_settings(settings))
     warmup, epochs = config.reid.optimizer.warmup, config.reid.epochs
     if warmup >= epochs:
@@ -85,6 +91,14 @@ def build_config(preset_name: str, settings: list[str]) -> Config:
         if (path := Path(getattr(config, stage).backbone.weights)).is_file()
     }
     return override(config, weights)
+
+
+def existing_data(text: str) -> AnyPath:
+    """The data set's folder, file or URI; UserError if a local one does not exist."""
+    data = any_path(text)
+    if isinstance(data, Path) and not data.exists():
+        raise UserError(f"{text}: no such file or folder")
+    return data
 
 
 def parse_trials(text: str) -> list[int] | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tsme.config import DatasetName
 from tsme.storage.object_store import AnyPath
 
 if TYPE_CHECKING:
+    from tsme.config import DatasetName
     from tsme.evaluation.results import EvaluationResult
 
 # Without a terminal (a file, the log of a job) rich assumes 80 columns, too few for the tables.

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tsme.presets import demo as demo_preset
 from tsme.storage.object_store import AnyPath, any_path
 from workflows.cli.options import (
     DataOption,
@@ -17,6 +16,7 @@ from workflows.cli.options import (
     ResumeOption,
     SetOption,
     build_config,
+    existing_data,
     parse_trials,
 )
 from workflows.cli.output import console, print_results
@@ -38,16 +38,18 @@ def run(
     resume: ResumeOption = False,
 ) -> None:
     """Sweep, train every trial, register, evaluate, promote: from a data set to a champion."""
+    config, source, numbers = build_config(preset, set_), existing_data(data), parse_trials(trials)
+    folder = any_path(out or f"runs/{preset}")
+    # Imported once the options are known to be right: importing torch, Ray and MLflow takes seconds.
     from workflows.pipeline import run_workflow
     from workflows.run import open_run
 
-    config, folder = build_config(preset, set_), any_path(out or f"runs/{preset}")
     with open_run(
         config,
-        any_path(data),
+        source,
         folder,
         name=f"run {preset}",
-        trials=parse_trials(trials),
+        trials=numbers,
         resume=resume,
         console=console,
         samples=sweep,
@@ -89,6 +91,7 @@ def _generate(data: AnyPath, resume: bool, stopped: Event) -> None:
 
 
 def _run_demo(out: AnyPath, resume: bool, generated: Future[None]) -> dict[str, Any]:
+    from tsme.presets import demo as demo_preset
     from workflows.cluster.session import cluster
     from workflows.pipeline import run_workflow
     from workflows.run import open_run

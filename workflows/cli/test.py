@@ -14,6 +14,7 @@ from workflows.cli.options import (
     DatasetOption,
     ModeChoice,
     ShotsChoice,
+    existing_data,
 )
 from workflows.cli.output import console, print_results
 
@@ -40,7 +41,6 @@ def test(
     """Evaluate trained weights by their data set's protocol, on test identities only."""
     from tsme.config import EvaluationConfig
     from tsme.storage.atomic import write_json
-    from workflows.evaluate_weights import test_weights
 
     if dataset is not DatasetChoice.sysu and (mode or shots):
         raise UserError(f"--{'mode' if mode else 'shots'}: SYSU-MM01 alone has it, not {dataset}")
@@ -52,8 +52,11 @@ def test(
             raise UserError(f"--trial {trial}: the gallery draws of {dataset} are 0 to 9")
         chosen["draws"], trial = [trial], None
     evaluation, figures = EvaluationConfig.model_validate(chosen), any_path(json) if json else None
+    source = existing_data(data)
+    from workflows.evaluate_weights import test_weights
+
     results = test_weights(
-        dataset.value, any_path(data), resume, trial, evaluation, cross_trial=cross_trial, console=console
+        dataset.value, source, resume, trial, evaluation, cross_trial=cross_trial, console=console
     )
     if figures is not None:
         write_json(figures, results)

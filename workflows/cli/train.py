@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tsme.config import override
 from tsme.errors import UserError
 from tsme.storage.object_store import any_path
 from workflows.cli.options import (
@@ -18,6 +17,7 @@ from workflows.cli.options import (
     SetOption,
     StageChoice,
     build_config,
+    existing_data,
 )
 from workflows.cli.output import console, print_table
 
@@ -39,18 +39,20 @@ def train(
     resume: ResumeOption = False,
 ) -> None:
     """Train one trial on all of its training identities; evaluate it on its test identities."""
-    from workflows.pipeline import train_and_measure
-    from workflows.run import open_run
+    from tsme.config import override
 
     settings: dict[str, Any] = {}
     if lr is not None:
         settings["reid.optimizer.lr"] = lr
     if gpus is not None:
         settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
-    config = override(build_config(preset or dataset, set_), settings)
+    config, source = override(build_config(preset or dataset, set_), settings), existing_data(data)
+    from workflows.pipeline import train_and_measure
+    from workflows.run import open_run
+
     with open_run(
         config,
-        any_path(data),
+        source,
         any_path(out or f"runs/train-{dataset}-{trial:02d}"),
         name=f"train {dataset}",
         trials=[trial],
@@ -79,13 +81,14 @@ def sweep(
     resume: ResumeOption = False,
 ) -> None:
     """Search learning rates and loss weights on held-out training identities."""
+    config, source = build_config(preset, set_), existing_data(data)
     from tsme.report.tables import samples_table
     from workflows.run import open_run
     from workflows.steps.sweep import choose
 
     with open_run(
-        build_config(preset, set_),
-        any_path(data),
+        config,
+        source,
         any_path(out or f"runs/sweep-{preset}"),
         name=f"sweep {preset}",
         trials=[trial],
@@ -123,12 +126,13 @@ def ablate(
     resume: ResumeOption = False,
 ) -> None:
     """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the generators are."""
+    config, source = build_config(preset, set_), existing_data(data)
     from workflows.ablation import run_ablation
     from workflows.run import open_run
 
     with open_run(
-        build_config(preset, set_),
-        any_path(data),
+        config,
+        source,
         any_path(out or f"runs/ablate-{preset}"),
         name=f"ablate {preset}",
         trials=[trial],
