@@ -78,7 +78,7 @@ def _test_files(
         raise UserError(f"--dataset {dataset}: the weights were trained for {provenance.config.dataset}")
     opened = open_dataset(dataset, data)
     pixels = read_images(opened, list(files), provenance.config.image, console)
-    wanted = {number: searches(opened, opened.read(number), evaluation) for number in files}
+    wanted = {number: searches(opened, opened.trial(number), evaluation) for number in files}
     labels = {number: f"trial {number:02d}" for number in files}
     with cluster():
         # The same threads as in training's own evaluation: sums then come out the same to the digit.

@@ -120,7 +120,7 @@ def open_run(
     data, out = data.resolve(), out.resolve()
     dataset = open_dataset(config.dataset, data)
     pixels = read_images(dataset, trials, config.image, console)
-    loaded = {number: dataset.read(number) for number in trials or dataset.trials()}
+    loaded = {number: dataset.trial(number) for number in trials or dataset.trials}
     identity = {
         "config": config.model_dump(mode="json", exclude={"resources", "evaluation"}),
         "workers": config.resources.workers,
@@ -158,10 +158,10 @@ def read_images(
 
     Without `trials`, one that has begun but is not complete is a fault too.
     """
-    faults = dataset.examine().faults if trials is None else ()
+    faults = dataset.faults if trials is None else ()
     if faults:
         more = f" (and {len(faults) - 1} more: tsme data check)" * (len(faults) > 1)
-        raise UserError(f"{dataset.root}/{faults[0]}{more}")
+        raise UserError(f"{dataset.location}/{faults[0]}{more}")
     with Progress(console=console, transient=True) as bars:
 
         def bar(title: str) -> Callable[[int, int], None]:

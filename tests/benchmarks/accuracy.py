@@ -104,8 +104,8 @@ def repeat(run: Path, way: str, trial: int, device: str) -> Outcome:
     dataset = open_dataset(config.dataset, Path(results["data"]))
     pixels = ImageCache(dataset, fingerprint(dataset), config.image.height, config.image.width)
     if pixels.fingerprint != results["data_fingerprint"]:
-        raise UserError(f"{dataset.root}: not the images that the run in {run} learnt from")
-    people = dataset.read(trial)
+        raise UserError(f"{dataset.location}: not the images that the run in {run} learnt from")
+    people = dataset.trial(trial)
     chain = TrialTraining(config, trial, people.train, None, pixels, run / "stages")
     worker = Worker(device=torch.device(device))
     generators, stored = load_generators(chain.generators_file, config, worker.device)

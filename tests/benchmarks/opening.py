@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.benchmarks.measure import Benchmark, Disagreement, Goal, Work
 from tests.benchmarks.setting import Setting
-from tsme.data.datasets.regdb import RegDB
+from tsme.data.datasets.regdb import read_regdb
 from tsme.data.datasets.regdb_lists import FOLDERS, SPLITS, list_files
 from tsme.data.image_cache import ImageCache
 from tsme.data.types import MODALITIES, ImageList, Modality
@@ -42,11 +42,11 @@ def write_regdb(root: Path, people: int) -> None:
         (root / file).write_text("".join(lines))
 
 
-def decode(images: ImageList, height: int, width: int) -> NDArray[np.uint8]:
+def decode(root: Path, images: ImageList, height: int, width: int) -> NDArray[np.uint8]:
     """Every image of a list (n, H, W, 3), read from its file."""
     arrays = []
     for path in images.paths:
-        with Image.open(images.root / path) as image:
+        with Image.open(root / path) as image:
             resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
             arrays.append(np.array(resized))
     return np.stack(arrays)
@@ -55,13 +55,14 @@ def decode(images: ImageList, height: int, width: int) -> NDArray[np.uint8]:
 def prepare(setting: Setting) -> Work:
     """A trial of 206 + 206 people, each with 10 + 10 images."""
     folder = TemporaryDirectory(prefix="tsme-benchmark-")  # deleted with the functions that use it
-    dataset, size = RegDB(Path(folder.name) / "regdb"), setting.config().image
+    root, size = Path(folder.name) / "regdb", setting.config().image
     people = setting.of(206, 3)
-    write_regdb(dataset.root, people)
-    train = dataset.read(1).train
+    write_regdb(root, people)
+    dataset = read_regdb(root)
+    train = dataset.trial(1).train
 
     def reference() -> dict[Modality, NDArray[np.uint8]]:
-        return {m: decode(train[m], size.height, size.width) for m in MODALITIES}
+        return {m: decode(root, train[m], size.height, size.width) for m in MODALITIES}
 
     def mine() -> dict[Modality, NDArray[np.uint8]]:
         with patch.dict(os.environ, TSME_CACHE=str(Path(folder.name) / "cache")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -63,7 +62,7 @@ def people_split(people: int, images: int) -> Split:
     def listed(modality: Modality) -> ImageList:
         identities = np.repeat(np.arange(people), images)
         paths = tuple(f"{modality}/{place}.bmp" for place in range(len(identities)))
-        return ImageList(Path(), modality, paths, identities, np.ones_like(identities))
+        return ImageList(modality, paths, identities, np.ones_like(identities))
 
     return Split(*map(listed, MODALITIES))
 

@@ -113,9 +113,9 @@ BREAKS = {
     ),
     "missing image": (lambda root: first_image(root).unlink(), "train_thermal_1.txt"),
     "unreadable image": (lambda root: first_image(root).write_bytes(b"BM no image"), ".bmp"),
-    "label gap": (
+    "label is a word": (
         lambda root: break_list(
-            root, "train_visible_1.txt", lambda rows: [r.replace(" 3\n", " 30\n") for r in rows]
+            root, "train_visible_1.txt", lambda rows: [r.replace(" 3\n", " three\n") for r in rows]
         ),
         "train_visible_1.txt",
     ),
@@ -148,7 +148,7 @@ def test_bad_data_is_one_line_that_names_it(
 def test_check_of_sound_data_reports_counts(capsys: pytest.CaptureFixture[str], tiny_data: Path):
     status, output, _ = call(capsys, "data", "check", "--dataset", "regdb", str(tiny_data))
     assert status == 0
-    assert "16 people, 128 images" in output and "no faults" in output
+    assert "16 identities, 128 images" in output and "no faults" in output
 
 
 @pytest.mark.parametrize("module", ["workflows", "tune"])

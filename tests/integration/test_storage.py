@@ -16,11 +16,11 @@ from rich.console import Console
 
 from tests.support.object_store import SECRET, Cable, contents, environment, serving
 from tsme.config import EvaluationConfig
-from tsme.data.datasets import remote as fetched
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
+from tsme.storage import local_copy
 from tsme.storage import object_store as remote
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import RemotePath, any_path
@@ -136,25 +136,26 @@ def test_another_machine_fetches_the_data_once(bucket, data, tiny_data, tmp_path
     local = ImageCache(open_dataset("regdb", tiny_data), store.fingerprint, 32, 16)
     sent = pickle.dumps(store)
     monkeypatch.setenv("TSME_CACHE", str(tmp_path / "elsewhere"))
-    fetched._copy.cache_clear()
+    local_copy._download.cache_clear()
     there: ImageCache = pickle.loads(sent)
-    images = first.read(1).train.visible
+    images = first.trial(1).train.visible
     expected = local.load(images)
     assert there.dataset.root.parent == tmp_path / "elsewhere"
     assert there.load(images).equal(expected)
     there.folder.rename(tmp_path / "away")  # so that images are decoded again, from the same copy
-    fetched._copy.cache_clear()
+    local_copy._download.cache_clear()
     monkeypatch.setattr(remote.RemotePath, "download", None)  # a second process needs nothing more
     assert pickle.loads(sent).load(images).equal(expected)
 
 
 def test_data_that_change_meanwhile_are_refused(bucket, tmp_path, monkeypatch):
-    monkeypatch.setenv("TSME_CACHE", str(tmp_path))
     generate_with_progress(any_path("s3://bucket/changing"), "regdb", 8, 2, seed=0, console=QUIET)
     opened = open_dataset("regdb", any_path("s3://bucket/changing"))
     any_path("s3://bucket/changing/idx/test_visible_1.txt").upload(Path(__file__))
+    monkeypatch.setenv("TSME_CACHE", str(tmp_path))  # as on another machine
+    local_copy._download.cache_clear()
     with pytest.raises(UserError, match="s3://bucket/changing: files there have changed"):
-        opened.trials()
+        _ = opened.root
     assert not list(tmp_path.glob("data-*/*"))
     with pytest.raises(UserError, match="s3://bucket/none: no such file or folder"):
         open_dataset("regdb", any_path("s3://bucket/none"))
@@ -165,7 +166,7 @@ def test_a_table_comes_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch)
     generate_with_progress(any_path("s3://bucket/own"), "csv", 8, 2, seed=0, console=QUIET)
     (table,) = [key for key in contents(bucket, "own/") if key.endswith(".csv")]
     dataset = open_dataset("csv", any_path(f"s3://bucket/{table}"))
-    image = dataset.read(1).train.visible
+    image = dataset.trial(1).train.visible
     assert (dataset.root / image.paths[0]).is_file() and dataset.name == "csv"
 
 

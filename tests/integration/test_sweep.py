@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tsme.config import override, parse_settings
-from tsme.data.datasets.regdb import RegDB
+from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.presets import demo
@@ -149,9 +149,9 @@ def test_a_stopped_sweep_goes_on_with_the_same_resources_only(ray_here, tiny_con
 
 @pytest.mark.slow  # tried three times, each in a new process
 def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data, in_folder: Path):
-    trial = RegDB(tiny_data).read(1)
+    trial = read_regdb(tiny_data).trial(1)
     config = override(tiny_config, {"resources.gpus": 0, "sweep.concurrent": 1})
-    pixels = ImageCache(RegDB(tiny_data), "data", 8, 8)  # not the size of the configuration
+    pixels = ImageCache(read_regdb(tiny_data), "data", 8, 8)  # not the size of the configuration
     chain = TrialTraining(config, 1, trial.train, trial.test, pixels, in_folder / "stages")
     uri = tracking.tracking_uri(in_folder)
     parent = tracking.open_workflow(uri, config, "test", tiny_data, "data", None)

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tsme.config import override
-from tsme.data.datasets.regdb import RegDB
+from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.models.checkpoint import load_model
@@ -37,8 +37,8 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
 
     def make(name: str, settings: dict) -> TrainJob:
         config = override(tiny_config, {"resources.gpus": 0} | settings)
-        trial = RegDB(tiny_data).read(1)
-        pixels = ImageCache(RegDB(tiny_data), "data", config.image.height, config.image.width)
+        trial = read_regdb(tiny_data).trial(1)
+        pixels = ImageCache(read_regdb(tiny_data), "data", config.image.height, config.image.width)
         chain = TrialTraining(config, 1, trial.train, None, pixels, in_folder / name)
         uri = tracking.tracking_uri(in_folder)
         parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
@@ -151,7 +151,7 @@ def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
     copy = in_folder / "data"
     shutil.copytree(tiny_data, copy)
     (copy / job.chain.train.visible.paths[0]).unlink()
-    pixels = replace(job.chain.images, dataset=RegDB(copy), fingerprint="gap")
+    pixels = replace(job.chain.images, dataset=read_regdb(copy), fingerprint="gap")
     broken = replace(job, chain=replace(job.chain, images=pixels))
     with pytest.raises(UserError, match=r"trial 01: .*\.bmp"):
         train(broken, in_folder)

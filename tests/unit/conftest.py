@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from tsme.config import (
     ValidationConfig,
 )
 from tsme.data.image_cache import ImageCache
-from tsme.data.types import MODALITIES, ImageList, Modality, Split, Trial
+from tsme.data.types import MODALITIES, Dataset, ImageList, Modality, Split, Trial
 from tsme.models.checkpoint import Provenance, TrialModel
 from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
@@ -68,11 +67,11 @@ def tiny() -> Config:
     )
 
 
-def _split(root: Path, people: range, images: int) -> Split:
+def _split(people: range, images: int) -> Split:
     def listed(modality: Modality) -> ImageList:
         paths = tuple(f"{modality}/{p}_{k}.png" for p in people for k in range(images))
         identities = np.repeat(np.array(people, dtype=np.int64), images)
-        return ImageList(root, modality, paths, identities, np.ones_like(identities))
+        return ImageList(modality, paths, identities, np.ones_like(identities))
 
     return Split(listed("visible"), listed("infrared"))
 
@@ -82,52 +81,41 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSME_CACHE", str(tmp_path / "cache"))
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """A data set of every picture there is in a folder."""
+def _all_images(root: Path) -> Dataset:
+    """A data set whose only trial trains and tests on every image in a folder."""
 
-    root: Path
-    name: str = "regdb"
+    def listed(modality: Modality) -> ImageList:
+        paths = tuple(sorted(f"{modality}/{path.name}" for path in (root / modality).iterdir()))
+        identities = np.array([int(Path(path).stem.split("_")[0]) for path in paths])
+        return ImageList(modality, paths, identities, np.ones_like(identities))
 
-    def trials(self) -> list[int]:
-        return [1]
-
-    def read(self, trial: int) -> Trial:
-        def listed(modality: Modality) -> ImageList:
-            paths = tuple(sorted(f"{modality}/{p.name}" for p in (self.root / modality).iterdir()))
-            people = np.array([int(Path(path).stem.split("_")[0]) for path in paths])
-            return ImageList(self.root, modality, paths, people, np.ones_like(people))
-
-        everyone = Split(listed("visible"), listed("infrared"))
-        return Trial(trial, everyone, everyone)
-
-    def lists(self) -> list[str]:
-        return []
+    split = Split(listed("visible"), listed("infrared"))
+    return Dataset("regdb", root, {1: Trial(1, split, split)})
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    """The folder that make_split writes to, as a data set."""
-    return Pictures(tmp_path_factory.mktemp("pictures"))
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that make_split writes to."""
+    return tmp_path_factory.mktemp("images")
 
 
 @pytest.fixture
-def make_pixels(pictures: Pictures) -> Callable[..., ImageCache]:
-    """make_pixels(fingerprint, height, width): the store of all that make_split has written by then."""
+def make_pixels(image_folder: Path) -> Callable[..., ImageCache]:
+    """make_pixels(fingerprint, height, width): a cache of all images that make_split has written."""
 
     def make(fingerprint: str = "data1", height: int = HEIGHT, width: int = WIDTH) -> ImageCache:
-        return ImageCache(pictures, fingerprint, height, width)
+        return ImageCache(_all_images(image_folder), fingerprint, height, width)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_split(pictures: Pictures) -> Callable[..., Split]:
-    """make_split(people, images): a split whose images are noise in files."""
-    root = pictures.root
+def make_split(image_folder: Path) -> Callable[..., Split]:
+    """make_split(identities, images): a split whose images are files of noise."""
+    root = image_folder
 
     def make(people: range, images: int = 2) -> Split:
-        split = _split(root, people, images)
+        split = _split(people, images)
         for modality in MODALITIES:
             (root / modality).mkdir(exist_ok=True)
             for path, person in zip(split[modality].paths, split[modality].identities, strict=True):

@@ -37,7 +37,7 @@ def chain(tiny: Config, tmp_path: Path) -> TrialTraining:
     config = override(tiny, {"dsgan.epochs": 1, "reid.epochs": 2})
     dataset = open_dataset(config.dataset, tmp_path / "data")
     pixels = ImageCache(dataset, fingerprint(dataset), config.image.height, config.image.width)
-    chain = TrialTraining(config, 1, dataset.read(1).train, None, pixels, tmp_path / "run" / "stages")
+    chain = TrialTraining(config, 1, dataset.trial(1).train, None, pixels, tmp_path / "run" / "stages")
     list(run_stages(chain, Worker()))
     results = {
         "config": config.model_dump(mode="json"),
@@ -56,7 +56,7 @@ def test_stored_translations_give_what_the_run_has(chain: TrialTraining, tmp_pat
     outcomes = {outcome["way"]: outcome for outcome in json.loads(file.read_text())["outcomes"]}
     assert set(outcomes) == set(accuracy.WAYS)
     assert all(way in printed for way in accuracy.WAYS)
-    people = chain.images.dataset.read(1)
+    people = chain.images.dataset.trial(1)
     model = load_model(chain.model_file, CPU)
     described = embed_trial(model, chain.images.split(people.test), CPU, flips=[False])[False]
     asked = searches(chain.images.dataset, people, EvaluationConfig())
@@ -81,7 +81,7 @@ def translated(tiny: Config, noise, tmp_path: Path):
     """translated(way, augmentation): infrared translations of twelve visible images, in one way."""
     torch.manual_seed(1)
     names, ids = tuple(map(str, range(12))), np.repeat(np.arange(4), 3)
-    people = Split(*(ImageList(tmp_path, m, names, ids, np.ones_like(ids)) for m in MODALITIES))
+    people = Split(*(ImageList(m, names, ids, np.ones_like(ids)) for m in MODALITIES))
     generators = Generators(tiny.dsgan).eval()
     images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
     stored = translate_split(generators, images, CPU)

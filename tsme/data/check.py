@@ -1,11 +1,12 @@
-"""A full examination of a data set: its lists and folders, every image, what its trials share."""
+"""A full check of a data set: its lists and folders, every image, and what its trials share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tsme.data.images import open_image
 from tsme.data.types import MODALITIES, Dataset, Fault, Modality, Split, Trial
@@ -14,16 +15,16 @@ from tsme.errors import UserError
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """People in either list of a split, and images in each."""
+    """Identities with images in either modality, and images in each."""
 
-    people: int
+    identities: int
     visible: int
     infrared: int
 
 
 @dataclass(frozen=True)
 class TrialCounts:
-    """What one trial's lists hold."""
+    """The counts of one trial."""
 
     number: int
     train: SplitCounts
@@ -32,11 +33,11 @@ class TrialCounts:
 
 @dataclass(frozen=True)
 class CameraCounts:
-    """People and images of one camera in one modality, over all trials."""
+    """Identities and images of one camera in one modality, over all trials."""
 
     camera: int
     modality: Modality
-    people: int
+    identities: int
     images: int
 
 
@@ -52,16 +53,16 @@ class ImageSizes:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The findings on a data set.
+    """The result of a check.
 
-    `people` and `images` are counted once over all trials. `seen[tested, trained]` is how many test
-    people of one trial are training identities of the other, so how many its weights know already.
-    `sizes` is None if no image could be decoded.
+    `identities` and `images` are counted once over all trials. `seen[tested, trained]` is the number of
+    test identities of one trial that are training identities of the other. `sizes` is None if no image
+    could be decoded.
     """
 
     trials: tuple[TrialCounts, ...]
     cameras: tuple[CameraCounts, ...]
-    people: int
+    identities: int
     images: int
     sizes: ImageSizes | None
     seen: dict[tuple[int, int], int]
@@ -70,42 +71,46 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the data can be used: warnings are allowed, faults are not."""
+        """Whether the data can be used: there are no faults, though there may be warnings."""
         return not self.faults
 
 
-def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-    """Read all lists and folders and decode every image they name, once; report all that is wrong.
+class _Image(NamedTuple):
+    identity: int
+    camera: int
+    modality: Modality
 
-    `progress(done, total)` is called after each image. Raises UserError if there is nothing to check.
+
+def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Decode every image of a data set once; report counts and all faults.
+
+    `progress(done, total)` is called after each image.
     """
-    findings = dataset.examine()
-    faults = list(findings.faults)
-    listed = _listed(findings.trials)
-    # A file that is not there is among the findings already.
-    present = [path for path in sorted(listed) if (dataset.root / path).is_file()]
+    trials = list(dataset.trials.values())
+    images = _images_of(trials)
+    faults = list(dataset.faults)
     sizes: list[tuple[int, int]] = []
-    for result in _decode(dataset.root, present, progress):
+    for result in _decode(dataset.root, sorted(images), progress):
         if isinstance(result, Fault):
             faults.append(result)
         else:
             sizes.append(result)
     return CheckReport(
-        trials=tuple(TrialCounts(t.number, _counts(t.train), _counts(t.test)) for t in findings.trials),
-        cameras=_cameras(listed),
-        people=len({identity for identity, _, _ in listed.values()}),
-        images=len(listed),
+        trials=tuple(TrialCounts(t.number, _counts(t.train), _counts(t.test)) for t in trials),
+        cameras=_cameras(images.values()),
+        identities=len({image.identity for image in images.values()}),
+        images=len(images),
         sizes=_range(sizes),
-        seen=_seen(findings.trials),
+        seen=_seen(trials),
         faults=tuple(faults),
-        warnings=findings.warnings,
+        warnings=dataset.warnings,
     )
 
 
-def _listed(trials: tuple[Trial, ...]) -> dict[str, tuple[int, int, Modality]]:
-    """Identity, camera and modality of every image of the data set, by its path."""
+def _images_of(trials: list[Trial]) -> dict[str, _Image]:
+    """Every image of the data set, by path."""
     return {
-        path: (int(identity), int(camera), modality)
+        path: _Image(int(identity), int(camera), modality)
         for trial in trials
         for split in (trial.train, trial.test)
         for modality in MODALITIES
@@ -115,27 +120,27 @@ def _listed(trials: tuple[Trial, ...]) -> dict[str, tuple[int, int, Modality]]:
     }
 
 
-def _cameras(listed: dict[str, tuple[int, int, Modality]]) -> tuple[CameraCounts, ...]:
-    people: dict[tuple[int, Modality], list[int]] = {}
-    for identity, camera, modality in listed.values():
-        people.setdefault((camera, modality), []).append(identity)
+def _cameras(images: Iterable[_Image]) -> tuple[CameraCounts, ...]:
+    identities: dict[tuple[int, Modality], list[int]] = {}
+    for image in images:
+        identities.setdefault((image.camera, image.modality), []).append(image.identity)
     return tuple(
-        CameraCounts(camera, modality, len(set(identities)), len(identities))
-        for (camera, modality), identities in sorted(people.items())
+        CameraCounts(camera, modality, len(set(found)), len(found))
+        for (camera, modality), found in sorted(identities.items())
     )
 
 
 def _decode(
     root: Path, files: list[str], progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[int, int] | Fault]:
-    """Every image's (width, height), or what is wrong with it."""
+    """The (width, height) of every image, or why it cannot be decoded."""
 
     def size(file: str) -> tuple[int, int] | Fault:
         try:
             return open_image(root / file).size
-        except UserError as problem:
+        except UserError as error:
             # A fault names its file itself.
-            return Fault(file, None, str(problem).removeprefix(f"{root / file}: "))
+            return Fault(file, None, str(error).removeprefix(f"{root / file}: "))
 
     with ThreadPoolExecutor() as pool:
         for done, result in enumerate(pool.map(size, files), start=1):
@@ -155,7 +160,7 @@ def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
     return ImageSizes(min(widths), max(widths), min(heights), max(heights))
 
 
-def _seen(trials: tuple[Trial, ...]) -> dict[tuple[int, int], int]:
+def _seen(trials: list[Trial]) -> dict[tuple[int, int], int]:
     return {
         (tested.number, trained.number): len(tested.test.everyone & trained.train.everyone)
         for tested in trials

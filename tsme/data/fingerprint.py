@@ -1,4 +1,4 @@
-"""A short name for the exact data a result was computed on."""
+"""A short name for the exact data that a result was computed on."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from tsme.errors import UserError
 
 
 def fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> str:
-    """16 hexadecimal digits (of SHA-256) of the lists of a data set and every image they name.
+    """16 hexadecimal digits (of SHA-256) of a data set's lists and all images of its trials.
 
-    Depends on relative names and contents only, not on where the data lie or on file times. `progress`
-    is called with (files done, files in all). Raises UserError as `Dataset.read` does, and for a file
-    that cannot be read.
+    Depends on relative names and contents only, not on the location or file times. `progress` is called
+    with (files done, files in total). Raises UserError for a trial with faults and for a file that cannot
+    be read.
     """
-    files = set(dataset.lists())
-    for number in dataset.trials():
-        trial = dataset.read(number)
+    images: set[str] = set()
+    for number in dataset.trials:
+        trial = dataset.trial(number)
         for split in (trial.train, trial.test):
-            files.update(path for modality in MODALITIES for path in split[modality].paths)
-    ordered = sorted(files)
+            images.update(path for modality in MODALITIES for path in split[modality].paths)
     total = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(partial(_digest, dataset.root), ordered)
-        for done, (file, digest) in enumerate(zip(ordered, digests, strict=True), start=1):
-            # A digest per file, of fixed length, keeps one file's end apart from the next's start.
-            total.update(file.encode() + b"\0" + digest)
+        ordered = sorted(images)
+        digests = dict(dataset.lists)
+        for path, digest in zip(ordered, pool.map(partial(_digest, dataset.root), ordered), strict=True):
+            digests[path] = digest
             if progress is not None:
-                progress(done, len(ordered))
+                progress(len(digests), len(ordered) + len(dataset.lists))
+    for path in sorted(digests):
+        # Digests have a fixed length, so the end of one file cannot pass for the start of the next.
+        total.update(path.encode() + b"\0" + digests[path])
     return total.hexdigest()[:16]
 
 
@@ -40,6 +42,6 @@ def _digest(root: Path, file: str) -> bytes:
     try:
         with (root / file).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise UserError(f"{root / file}: cannot be read ({reason}); restore it") from problem
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{root / file}: cannot be read ({reason}); restore it") from error

@@ -7,7 +7,6 @@ processes on one machine share its memory.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -26,18 +25,11 @@ from torch import Tensor
 from tsme.data.images import decode
 from tsme.data.types import MODALITIES, Dataset, ImageList, Modality, Split
 from tsme.errors import UserError
+from tsme.storage.local_copy import cache_folder
 
 Progress = Callable[[int, int], None]
 A_DAY = 86400  # seconds
 FORMAT = "v2"  # of the arrays; another one where the same file would give other pixels
-
-
-def cache_folder() -> Path:
-    """Where arrays are kept: TSME_CACHE, else `tsme` in the user's cache folder. Safe to delete."""
-    own = os.environ.get("TSME_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tsme"
 
 
 @dataclass(frozen=True)
@@ -119,11 +111,11 @@ class ImageCache:
         temporary = self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex}.partial")
         temporary.mkdir()
         try:
-            paths = self._paths()
+            root, paths = self.dataset.root, self._paths()
             total, done = sum(map(len, paths.values())), 0
             for modality, names in paths.items():
                 shape = (len(names), 3, self.height, self.width)
-                files = [self.dataset.root / name for name in names]
+                files = [root / name for name in names]
                 with (temporary / f"{modality}.npy").open("wb") as stream:
                     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_2_0(stream, header)
@@ -145,8 +137,7 @@ class ImageCache:
     def _paths(self) -> dict[Modality, list[str]]:
         """Every image by modality; the first trial's lists lead, so that they are read in a row."""
         paths: dict[Modality, dict[str, None]] = {modality: {} for modality in MODALITIES}
-        for number in self.dataset.trials():
-            trial = self.dataset.read(number)
+        for trial in self.dataset.trials.values():
             for split in (trial.train, trial.test):
                 for modality in MODALITIES:
                     paths[modality].update(dict.fromkeys(split[modality].paths))

@@ -41,8 +41,8 @@ class IdentitySampler:
         if len(self.people) < needed:
             lower = "resources.workers" if identities == 2 else "reid.identities or resources.workers"
             raise UserError(
-                f"{len(self.people)} training identities, but a step takes {needed} ({identities} on each of "
-                f"{world_size} workers): lower {lower}"
+                f"{len(self.people)} training identities, but a step takes {needed} "
+                f"({identities} on each of {world_size} workers): lower {lower}"
             )
         self.rows = [
             {int(p): np.flatnonzero(labels == p) for p in self.people}

@@ -1,36 +1,37 @@
-"""Types that describe a data set: lists of images, splits, trials, and the faults found in its files."""
+"""Types that describe a data set: image lists, splits, trials, faults, and the data set itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsme.config import DatasetName
+from tsme.data.datasets.permutations import Permutations
 from tsme.errors import UserError
+from tsme.storage.local_copy import LocalCopy
 
 Modality = Literal["visible", "infrared"]
 MODALITIES: tuple[Modality, Modality] = ("visible", "infrared")
 
 
 def other(modality: Modality) -> Modality:
-    """The modality that is not this one."""
+    """The opposite modality."""
     return "infrared" if modality == "visible" else "visible"
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images of one modality, in the order of their list file.
+    """Images of one modality, in the order of their list file.
 
-    `paths` are relative to `root`; `identities` (n,) int64 are the people's true numbers, which mean
-    the same in every list and trial; `cameras` (n,) int64 are numbered within the data set.
+    `paths` are relative to the root of the data set. `identities` (n,) int64 are the same numbers in
+    every list and trial, unlike class labels. `cameras` (n,) int64 are numbered within the data set.
     """
 
-    root: Path
     modality: Modality
     paths: tuple[str, ...]
     identities: NDArray[np.int64]
@@ -40,19 +41,19 @@ class ImageList:
         return len(self.paths)
 
     def keep(self, identities: Iterable[int]) -> ImageList:
-        """The images of these people only, in unchanged order."""
-        chosen = np.array(sorted(identities), dtype=np.int64)
-        return self.take(np.flatnonzero(np.isin(self.identities, chosen)))
+        """Only the images of these identities, in unchanged order."""
+        kept = np.array(sorted(identities), dtype=np.int64)
+        return self.take(np.flatnonzero(np.isin(self.identities, kept)))
 
     def take(self, rows: NDArray[np.intp]) -> ImageList:
-        """The images at these rows, in their order."""
+        """The images at these rows, in the order of `rows`."""
         paths = tuple(self.paths[row] for row in rows)
-        return ImageList(self.root, self.modality, paths, self.identities[rows], self.cameras[rows])
+        return ImageList(self.modality, paths, self.identities[rows], self.cameras[rows])
 
 
 @dataclass(frozen=True)
 class Split:
-    """The visible and infrared images of one group of people."""
+    """The visible and infrared images of one set of identities."""
 
     visible: ImageList
     infrared: ImageList
@@ -62,26 +63,26 @@ class Split:
 
     @property
     def identities(self) -> list[int]:
-        """People seen in both modalities, sorted."""
+        """Identities with images in both modalities, sorted."""
         return [int(i) for i in np.intersect1d(self.visible.identities, self.infrared.identities)]
 
     @property
     def everyone(self) -> set[int]:
-        """People seen in either modality."""
+        """Identities with images in either modality."""
         return {int(i) for i in np.union1d(self.visible.identities, self.infrared.identities)}
 
     def keep(self, identities: Iterable[int]) -> Split:
-        """The images of these people only."""
-        chosen = set(identities)
-        return Split(self.visible.keep(chosen), self.infrared.keep(chosen))
+        """Only the images of these identities."""
+        kept = set(identities)
+        return Split(self.visible.keep(kept), self.infrared.keep(kept))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A division of a data set's people into training and test; RegDB has ten, most others one.
+    """One division of the identities into training and test; RegDB has ten, the others one.
 
-    `validation` are the training identities a data set itself sets aside for choosing a configuration;
-    none where it leaves that choice to its users.
+    `validation` are the training identities that the data set itself reserves for choosing a
+    configuration; empty if it reserves none.
     """
 
     number: int
@@ -92,7 +93,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one file of the data set; `file` is relative to its root."""
+    """An error in one file of a data set; `file` is relative to its root."""
 
     file: str
     line: int | None
@@ -103,74 +104,73 @@ class Fault:
         return f"{place}: {self.message}"
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What the lists and folders of a data set say, without any image opened.
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The result of one scan of the lists and folders of a data set; no image has been opened.
 
-    `trials` hold all that is well formed, `faults` the rest; `warnings` are what is unusual but may be
-    meant, such as other counts than the published ones.
+    Plain data, sent to other processes so that they need not scan again. `trials` hold the valid lines
+    of each trial whose lists are complete. `faults_by_trial` also has the faults of incomplete trials.
+    `lists` are the SHA-256 digests of the list files of `trials`, by path. `warnings` describe what is
+    unusual but allowed. `permutations` are the published gallery draws, if the data set has them.
     """
 
-    trials: tuple[Trial, ...]
-    faults: tuple[Fault, ...]
-    warnings: tuple[str, ...]
-
-
-class Dataset(Protocol):
-    """A data set on disk in a known layout. Small, so that it can be sent to other processes."""
-
-    @property
-    def name(self) -> DatasetName:
-        """What the layout is called on the command line."""
+    name: DatasetName
+    location: Path | LocalCopy
+    trials: Mapping[int, Trial]
+    lists: Mapping[str, bytes] = field(default_factory=dict)
+    faults_by_trial: Mapping[int, tuple[Fault, ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    permutations: Permutations | None = None
 
     @property
     def root(self) -> Path:
-        """The folder that image paths are relative to."""
+        """The folder on this machine that image paths are relative to; remote data are copied first."""
+        return self.location if isinstance(self.location, Path) else self.location.path
 
-    def trials(self) -> list[int]:
-        """Numbers of its divisions into training and test identities, ascending; [1] where there is one.
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults of all trials."""
+        return tuple(fault for faults in self.faults_by_trial.values() for fault in faults)
 
-        Raises UserError if the data set is not there.
-        """
-
-    def read(self, trial: int) -> Trial:
-        """One division. Raises UserError for its first fault, and for a trial there is not."""
-
-    def lists(self) -> list[str]:
-        """The files below `root`, existing ones only, that say which image belongs where."""
-
-    def examine(self) -> Findings:
-        """All that is wrong with lists and folders. Raises UserError if there is nothing to examine."""
+    def trial(self, number: int) -> Trial:
+        """A trial without faults. Raises UserError for its first fault or an unknown number."""
+        for fault in self.faults_by_trial.get(number, ()):
+            raise UserError(f"{self.location}/{fault}")
+        if number not in self.trials:
+            known = ", ".join(map(str, self.trials))
+            raise UserError(
+                f"trial {number}: {self.location} has only trial{'s' * (len(self.trials) > 1)} {known}"
+            )
+        return self.trials[number]
 
 
 def class_labels(images: ImageList, identities: list[int]) -> NDArray[np.int64]:
-    """Index (n,) of every image's identity in the sorted list `identities`, for cross-entropy."""
-    assert np.isin(images.identities, identities).all(), "images of people who have no class"
+    """Class labels (n,) for cross-entropy: the index of each image's identity in sorted `identities`."""
+    assert np.isin(images.identities, identities).all(), "images of identities without a class"
     return np.searchsorted(np.array(identities, dtype=np.int64), images.identities)
 
 
 def hold_out(trial: Trial, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Divide a trial's training identities into (fit, validation): as the data set says, else drawn.
+    """Divide the training identities of a trial into (fit, validation).
 
-    Drawn are a `fraction` in (0, 1) of the people, at least two, by a seeded draw over identities; at
-    least two are left to fit. Raises UserError with fewer than four people, and for a validation list
-    of the data set's own that leaves fewer than two on either side.
+    Uses the data set's own validation identities if it has some, else a seeded random `fraction` in
+    (0, 1) of the identities. Each side has at least two identities. Raises UserError if the trial has
+    fewer than four, or if the data set's own validation list leaves fewer than two on either side.
     """
-    split = trial.train
-    people = split.identities
-    if len(people) < 4:
+    identities = trial.train.identities
+    if len(identities) < 4:
         raise UserError(
-            f"{split.visible.root}: {len(people)} training identities; holding some out for validation "
-            "takes at least 4"
+            f"trial {trial.number}: {len(identities)} training identities; holding some out for "
+            "validation takes at least 4"
         )
     held = set(trial.validation)
-    if held and not 2 <= len(held & set(people)) <= len(people) - 2:
+    if held and not 2 <= len(held & set(identities)) <= len(identities) - 2:
         raise UserError(
-            f"{split.visible.root}: {len(held)} of {len(people)} training identities are listed for "
+            f"trial {trial.number}: {len(held)} of {len(identities)} training identities are listed for "
             "validation; list at least 2, and leave at least 2 others"
         )
     if not held:
-        count = min(max(2, round(fraction * len(people))), len(people) - 2)
-        drawn = np.random.default_rng([seed, len(people)]).permutation(people)
-        held = {int(i) for i in drawn[:count]}
-    return split.keep(set(people) - held), split.keep(held)
+        count = min(max(2, round(fraction * len(identities))), len(identities) - 2)
+        shuffled = np.random.default_rng([seed, len(identities)]).permutation(identities)
+        held = {int(i) for i in shuffled[:count]}
+    return trial.train.keep(set(identities) - held), trial.train.keep(held)

@@ -15,12 +15,13 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsme.config import DatasetName, EvaluationConfig, Mode, Shots
-from tsme.data.datasets.sysu import Permutations, read_permutations
+from tsme.data.datasets.permutations import Permutations
 from tsme.data.types import MODALITIES, Dataset, ImageList, Modality, Split, Trial, other
 from tsme.errors import UserError
 from tsme.evaluation.metrics import Protocol
@@ -86,7 +87,7 @@ def searches(dataset: Dataset, trial: Trial, evaluation: EvaluationConfig) -> li
     """
     match dataset.name:
         case "sysu":
-            found = list(_sysu(trial.test, evaluation, read_permutations(dataset.root)))
+            found = list(_sysu(dataset, trial.test, evaluation))
         case "llcm":
             found = list(_llcm(trial.test, evaluation.draws))
         case _:
@@ -94,7 +95,7 @@ def searches(dataset: Dataset, trial: Trial, evaluation: EvaluationConfig) -> li
     for search in found:
         if not (len(search.queries) and len(search.gallery)):
             empty = "gallery" if len(search.queries) else "queries"
-            raise UserError(f"{dataset.root}: {search.name} has no {empty}")
+            raise UserError(f"{dataset.location}: {search.name} has no {empty}")
     return found
 
 
@@ -111,9 +112,8 @@ def full_searches(dataset: DatasetName, split: Split) -> list[Search]:
     ]
 
 
-def _sysu(
-    split: Split, evaluation: EvaluationConfig, permutations: Permutations | None
-) -> Iterable[Search]:
+def _sysu(dataset: Dataset, split: Split, evaluation: EvaluationConfig) -> Iterable[Search]:
+    permutations = dataset.permutations
     queries = np.arange(len(split.infrared))
     images = split.visible
     for mode in evaluation.modes:
@@ -123,7 +123,7 @@ def _sysu(
                 if permutations is None:
                     gallery = _draw(images, cameras, count, draw)
                 else:
-                    gallery = _permuted(images, cameras, count, draw, permutations)
+                    gallery = _permuted(dataset, images, cameras, count, draw, permutations)
                 by = "seed" if permutations is None else "rand_perm_cam.mat"
                 yield Search("sysu", "infrared", queries, gallery, mode, shots, draw, by)
 
@@ -158,22 +158,28 @@ def _draw(images: ImageList, cameras: Iterable[int], count: int, seed: int) -> R
 
 
 def _permuted(
-    images: ImageList, cameras: Iterable[int], count: int, draw: int, permutations: Permutations
+    dataset: Dataset,
+    images: ImageList,
+    cameras: Iterable[int],
+    count: int,
+    draw: int,
+    permutations: Permutations,
 ) -> Rows:
-    """Rows of the images that the data set's authors drew, in list order."""
-    row_of = {path.rpartition(".")[0]: row for row, path in enumerate(images.paths)}
-    names = [
-        f"cam{camera}/{identity:04d}/{frame:04d}"
-        for identity, camera in product(_people(images), cameras)
-        for frame in permutations.frames(camera, identity, draw, count)
-    ]
-    for name in names:
-        if name not in row_of:
-            raise UserError(
-                f"{images.root}/{name}.jpg: drawn by exp/rand_perm_cam.mat, but not there; restore "
-                "it, or remove that file to have galleries drawn from seeds"
-            )
-    return np.array(sorted(row_of[name] for name in names), dtype=np.int64)
+    """Rows of the images in a published gallery draw, in list order."""
+    frames = (int(PurePosixPath(path).stem) for path in images.paths)
+    keys = zip(images.cameras.tolist(), images.identities.tolist(), frames, strict=True)
+    row_of = {key: row for row, key in enumerate(keys)}
+    rows = []
+    for identity, camera in product(_people(images), cameras):
+        for frame in permutations.frames(camera, identity, draw, count):
+            if (camera, identity, frame) not in row_of:
+                raise UserError(
+                    f"{dataset.location}/cam{camera}/{identity:04d}/{frame:04d}.jpg: drawn by "
+                    "exp/rand_perm_cam.mat, but missing; restore it, or remove that file to have "
+                    "galleries drawn from seeds"
+                )
+            rows.append(row_of[camera, identity, frame])
+    return np.array(sorted(rows), dtype=np.int64)
 
 
 def _people(images: ImageList) -> list[int]:

@@ -83,13 +83,13 @@ def samples_table(samples: Sequence[tuple[str, Mapping[str, float], float, int, 
 def check_tables(report: CheckReport) -> list[Table]:
     """What each trial and camera holds; of several trials, how many people each has seen of another."""
     sizes = report.sizes
-    title = f"{report.people} people, {report.images} images"
+    title = f"{report.identities} identities, {report.images} images"
     if sizes is not None:
         title += f" of {sizes.min_width}-{sizes.max_width} x {sizes.min_height}-{sizes.max_height} pixels"
     counts = Table(title=title)
     for column in (
         "trial",
-        "train people",
+        "train identities",
         "visible",
         "infrared",
         "test identities",
@@ -100,17 +100,17 @@ def check_tables(report: CheckReport) -> list[Table]:
     for trial in report.trials:
         numbers = [trial.number]
         for split in (trial.train, trial.test):
-            numbers += [split.people, split.visible, split.infrared]
+            numbers += [split.identities, split.visible, split.infrared]
         counts.add_row(*map(str, numbers))
     return [counts, _cameras_table(report), *([_seen_table(report)] if len(report.trials) > 1 else [])]
 
 
 def _cameras_table(report: CheckReport) -> Table:
     table = Table(title="cameras, over all trials")
-    for column in ("camera", "modality", "people", "images"):
+    for column in ("camera", "modality", "identities", "images"):
         table.add_column(column, justify="right")
     for one in report.cameras:
-        table.add_row(str(one.camera), one.modality, str(one.people), str(one.images))
+        table.add_row(str(one.camera), one.modality, str(one.identities), str(one.images))
     return table
 
 

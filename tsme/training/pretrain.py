@@ -88,8 +88,7 @@ def read_people(
     data: Path, image: ImageConfig, modalities: Sequence[Modality] = MODALITIES
 ) -> tuple[Tensor, Tensor]:
     """All pictures of a data set in RegDB's layout, uint8 (n, 3, H, W), and who they show (n,)."""
-    dataset = open_dataset("regdb", data)
-    trial = dataset.read(1)
+    trial = open_dataset("regdb", data).trial(1)
     lists = [split[modality] for split in (trial.train, trial.test) for modality in modalities]
     files = [data / path for images in lists for path in images.paths]
     pictures = torch.from_numpy(np.stack(list(decode(files, image.height, image.width))))

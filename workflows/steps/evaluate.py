@@ -94,7 +94,7 @@ def _start(
 ) -> tuple[Any, list[Any]]:
     """References to what an exam's tasks will make: when it was embedd; rows, and when each was."""
     evaluation = job.evaluation
-    known = ray.put(pixels.dataset.read(job.trial))
+    known = ray.put(pixels.dataset.trial(job.trial))
     flips = (False, True) if evaluation.flip else (False,)
     embed = ray.remote(
         num_cpus=resources.cpus,

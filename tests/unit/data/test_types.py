@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,7 +15,7 @@ INFRARED = [20, 40, 10, 30, 60, 30]
 def images(modality, identities) -> ImageList:
     paths = tuple(f"{modality}/{k}" for k in range(len(identities)))
     people = np.array(identities, dtype=np.int64)
-    return ImageList(Path("root"), modality, paths, people, people + 1000)
+    return ImageList(modality, paths, people, people + 1000)
 
 
 def split(visible=tuple(VISIBLE), infrared=tuple(INFRARED)) -> Split:
@@ -37,7 +35,7 @@ def test_keep_leaves_order_and_pairs_of_path_and_person():
     assert kept.paths == ("visible/0", "visible/1", "visible/2", "visible/4")
     assert kept.identities.tolist() == [30, 10, 10, 30]
     assert kept.cameras.tolist() == [1030, 1010, 1010, 1030]
-    assert (kept.root, kept.modality, len(kept)) == (Path("root"), "visible", 4)
+    assert (kept.modality, len(kept)) == ("visible", 4)
 
 
 def test_keep_of_nobody_is_empty():

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from tsme.config import BackboneConfig, Config, DsganConfig, ImageConfig, ReidConfig
-from tsme.data.datasets.regdb import RegDB
+from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import UserError
@@ -247,8 +247,8 @@ def test_untrained_networks_find_people_by_chance(tmp_path):
         dsgan=DsganConfig(backbone=small),
         reid=ReidConfig(backbone=small, embedding=16),
     )
-    dataset = RegDB(tmp_path / "data")
-    split = dataset.read(1).test
+    dataset = read_regdb(tmp_path / "data")
+    split = dataset.trial(1).test
     images = ImageCache(dataset, "untrained", 32, 16).split(split)
     scores = []
     for seed in range(5):

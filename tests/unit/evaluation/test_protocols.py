@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tsme.config import EvaluationConfig
-from tsme.data.types import ImageList, Split, Trial
+from tsme.config import DatasetName, EvaluationConfig
+from tsme.data.datasets.permutations import read_permutations
+from tsme.data.types import Dataset, ImageList, Split, Trial
 from tsme.errors import UserError
 from tsme.evaluation.protocols import full_searches, searches
 
@@ -19,7 +19,7 @@ VISIBLE = {5: {1: 3, 4: 12, 5: 1}, 9: {1: 2, 2: 11}, 30: {1: 1, 2: 2, 4: 3, 5: 4
 INFRARED = {5: {3: 2}, 9: {3: 1, 6: 2}, 30: {6: 4}}
 
 
-def listed(root: Path, counts: dict[int, dict[int, int]], modality: str) -> ImageList:
+def listed(counts: dict[int, dict[int, int]], modality: str) -> ImageList:
     rows = [
         (f"cam{camera}/{person:04d}/{frame:04d}.jpg", person, camera)
         for person, cameras in counts.items()
@@ -27,20 +27,17 @@ def listed(root: Path, counts: dict[int, dict[int, int]], modality: str) -> Imag
         for frame in range(1, count + 1)
     ]
     paths, people, cameras = zip(*rows, strict=True)
-    return ImageList(root, modality, paths, np.array(people), np.array(cameras))  # type: ignore[arg-type]
+    return ImageList(modality, paths, np.array(people), np.array(cameras))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A data set that nothing is read of but what lies in its folder beside the lists."""
-
-    root: Path
-    name: str
+def dataset(root: Path, name: DatasetName) -> Dataset:
+    """A data set without trials, but with the gallery draws in its folder."""
+    return Dataset(name, root, {}, permutations=read_permutations(root))
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Trial:
-    test = Split(listed(tmp_path, VISIBLE, "visible"), listed(tmp_path, INFRARED, "infrared"))
+def trial() -> Trial:
+    test = Split(listed(VISIBLE, "visible"), listed(INFRARED, "infrared"))
     return Trial(1, test.keep([]), test)
 
 
@@ -51,7 +48,7 @@ def names(trial: Trial, search) -> list[str]:
 
 @pytest.mark.parametrize("name", ["regdb", "csv"])
 def test_regdb_searches_everything_in_both_directions(trial, tmp_path, name):
-    found = searches(Listed(tmp_path, name), trial, EvaluationConfig())
+    found = searches(dataset(tmp_path, name), trial, EvaluationConfig())
     assert [search.name for search in found] == ["visible-to-infrared", "infrared-to-visible"]
     visible, infrared = np.arange(len(trial.test.visible)), np.arange(len(trial.test.infrared))
     for search, queries, gallery in zip(found, (visible, infrared), (infrared, visible), strict=True):
@@ -60,7 +57,7 @@ def test_regdb_searches_everything_in_both_directions(trial, tmp_path, name):
 
 
 def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
-    found = searches(Listed(tmp_path, "sysu"), trial, EvaluationConfig())
+    found = searches(dataset(tmp_path, "sysu"), trial, EvaluationConfig())
     assert len(found) == 2 * 2 * 10
     assert {(s.mode, s.shots, s.draw) for s in found} == {
         (mode, shots, draw)
@@ -72,7 +69,7 @@ def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
         assert (search.rule, search.query, search.drawn_by) == ("sysu", "infrared", "seed")
         assert len(search.queries) == len(trial.test.infrared)  # in both modes
     few = EvaluationConfig(modes=("indoor",), shots=("multi",), draws=(3,))
-    (only,) = searches(Listed(tmp_path, "sysu"), trial, few)
+    (only,) = searches(dataset(tmp_path, "sysu"), trial, few)
     assert only.name == "indoor-search multi-shot" and only.draw == 3
 
 
@@ -88,14 +85,14 @@ def test_single_shot_draws_are_those_of_the_fields_python_code(trial, tmp_path, 
         if c in VISIBLE[p]
     ]
     evaluation = EvaluationConfig(modes=(mode,), shots=("single",), draws=(draw,))
-    (search,) = searches(Listed(tmp_path, "sysu"), trial, evaluation)
+    (search,) = searches(dataset(tmp_path, "sysu"), trial, evaluation)
     assert sorted(names(trial, search)) == sorted(expected)
 
 
 def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
     evaluation = EvaluationConfig(modes=("all",), shots=("multi",))
     galleries = set()
-    for search in searches(Listed(tmp_path, "sysu"), trial, evaluation):
+    for search in searches(dataset(tmp_path, "sysu"), trial, evaluation):
         found = names(trial, search)
         assert len(set(found)) == len(found)
         counts = {
@@ -127,8 +124,8 @@ def test_draws_do_not_depend_on_the_order_of_the_list(trial, tmp_path):
     shuffled = images.take(order)
     other = Trial(1, trial.train, Split(shuffled, trial.test.infrared))
     for one, two in zip(
-        searches(Listed(tmp_path, "sysu"), trial, EvaluationConfig()),
-        searches(Listed(tmp_path, "sysu"), other, EvaluationConfig()),
+        searches(dataset(tmp_path, "sysu"), trial, EvaluationConfig()),
+        searches(dataset(tmp_path, "sysu"), other, EvaluationConfig()),
         strict=True,
     ):
         assert set(names(trial, one)) == set(names(other, two))
@@ -157,7 +154,7 @@ def write_permutations(root: Path, draws: int = 10) -> dict[tuple[int, int, int]
 
 def test_galleries_are_the_authors_where_their_file_is(trial, tmp_path):
     frames = write_permutations(tmp_path)
-    found = searches(Listed(tmp_path, "sysu"), trial, EvaluationConfig())
+    found = searches(dataset(tmp_path, "sysu"), trial, EvaluationConfig())
     assert len(found) == 40
     for search in found:
         assert search.drawn_by == "rand_perm_cam.mat"
@@ -179,7 +176,6 @@ def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
     fewer = images.take(kept)
     # Another image of this person and camera is there, but not the one drawn.
     extra = ImageList(
-        images.root,
         "visible",
         (*fewer.paths, "cam5/0005/0007.jpg"),
         np.append(fewer.identities, 5),
@@ -187,7 +183,7 @@ def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
     )
     damaged = Trial(1, trial.train, Split(extra, trial.test.infrared))
     with pytest.raises(UserError, match=r"cam5/0005/0001\.jpg: drawn by exp/rand_perm_cam\.mat"):
-        searches(Listed(tmp_path, "sysu"), damaged, EvaluationConfig())
+        searches(dataset(tmp_path, "sysu"), damaged, EvaluationConfig())
 
 
 def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp_path):
@@ -197,11 +193,11 @@ def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp
     damaged = Trial(1, trial.train, Split(images.take(np.flatnonzero(~gone)), trial.test.infrared))
     first = frames[2, 9, 0][0]
     with pytest.raises(UserError, match=rf"cam2/0009/{first:04d}\.jpg: drawn by"):
-        searches(Listed(tmp_path, "sysu"), damaged, EvaluationConfig())
+        searches(dataset(tmp_path, "sysu"), damaged, EvaluationConfig())
 
 
 def test_llcm_draws_one_image_of_each_person_and_camera_in_both_directions(trial, tmp_path):
-    found = searches(Listed(tmp_path, "llcm"), trial, EvaluationConfig())
+    found = searches(dataset(tmp_path, "llcm"), trial, EvaluationConfig())
     assert [search.name for search in found] == ["visible-to-infrared"] * 10 + [
         "infrared-to-visible"
     ] * 10
@@ -231,7 +227,7 @@ def test_nothing_to_ask_for_or_to_search_is_an_error(trial, tmp_path, name, lost
     parts = {"visible": trial.test.visible, "infrared": trial.test.infrared}
     parts[lost] = parts[lost].keep([])
     with pytest.raises(UserError, match=message):
-        searches(Listed(tmp_path, name), Trial(1, trial.train, Split(**parts)), EvaluationConfig())
+        searches(dataset(tmp_path, name), Trial(1, trial.train, Split(**parts)), EvaluationConfig())
 
 
 def test_validation_searches_all_images_in_the_data_sets_own_directions(trial):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -19,7 +17,7 @@ PEOPLE, DIMENSIONS = 5, 8
 def listed(rng: np.random.Generator, modality: str, count: int, cameras: list[int]) -> ImageList:
     paths = tuple(f"{modality}/{k}" for k in range(count))
     people = rng.integers(0, PEOPLE, count)
-    return ImageList(Path("root"), modality, paths, people, rng.choice(cameras, count))  # type: ignore[arg-type]
+    return ImageList(modality, paths, people, rng.choice(cameras, count))  # type: ignore[arg-type]
 
 
 def naive(similarity: np.ndarray, split: Split, search: Search) -> tuple[float, float, float]:

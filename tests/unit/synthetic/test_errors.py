@@ -78,4 +78,4 @@ def test_the_fewest_identities_and_widest_images_are_accepted(
         tmp_path / "d", layout=layout, identities=minimum, images=2, seed=0, size=(48, 16), workers=1
     )
     root = tmp_path / "d" / ("people.csv" if layout == "csv" else "")
-    assert open_dataset(layout, root).examine().faults == ()
+    assert open_dataset(layout, root).faults == ()

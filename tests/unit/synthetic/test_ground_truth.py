@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tsme.data.datasets.ground_truth import load_ground_truth
-from tsme.data.datasets.regdb import RegDB
+from tsme.data.datasets.regdb import read_regdb
 from tsme.errors import UserError
 from tsme.synthetic.generate import generate, generate_regdb
 
@@ -75,14 +75,14 @@ def test_only_counterparts_of_thermal_images_are_coloured(
 
 
 def test_ground_truth_is_loaded_for_the_listed_images(with_ground_truth: Path, dataset: Path) -> None:
-    split = RegDB(with_ground_truth).read(1).test
+    split = read_regdb(with_ground_truth).trial(1).test
     ground_truths = load_ground_truth(with_ground_truth, split.visible, 64, 32)
     assert ground_truths is not None and ground_truths.shape == (len(split.visible), 3, 64, 32)
     first = Image.open(with_ground_truth / "Truth" / split.visible.paths[0]).resize(
         (32, 64), Image.Resampling.BILINEAR
     )
     assert np.array_equal(ground_truths[0].numpy().transpose(1, 2, 0), np.asarray(first))
-    assert load_ground_truth(dataset, RegDB(dataset).read(1).test.visible, 64, 32) is None
+    assert load_ground_truth(dataset, read_regdb(dataset).trial(1).test.visible, 64, 32) is None
     (with_ground_truth / "Truth" / split.infrared.paths[1]).unlink()
     with pytest.raises(UserError, match=Path(split.infrared.paths[1]).name):
         load_ground_truth(with_ground_truth, split.infrared, 64, 32)

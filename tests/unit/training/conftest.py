@@ -24,7 +24,7 @@ def people_split(tmp_path, count: int, images: int) -> Split:
     ids = np.repeat(np.arange(count, dtype=np.int64) * 10, images)
     names = tuple(map(str, range(len(ids))))
     cameras = np.ones_like(ids)
-    return Split(*(ImageList(tmp_path, m, names, ids, cameras) for m in ("visible", "infrared")))
+    return Split(*(ImageList(m, names, ids, cameras) for m in ("visible", "infrared")))
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Readers of the known layouts of data sets, and what they share."""
+"""Readers of the known layouts of data sets."""

@@ -1,56 +1,43 @@
-"""Images of one's own, named by a table: a CSV or Parquet file with a row for each image.
+"""Your own images, in a CSV or Parquet file with a row for each image.
 
-Columns: `path` (relative to the table's folder), `identity` and `modality` (visible or infrared), and if
-wanted `camera` and `split` (train, validation or test). Validation people are trained on in the end, as
-with SYSU-MM01. Identities and cameras that are all whole numbers are kept; else each text is numbered,
-from 1, in sorted order.
+Columns: `path` (relative to the file's folder), `identity`, `modality` (visible or infrared) and,
+optionally, `camera` and `split` (train, validation or test). Validation identities also train the final
+model, as with SYSU-MM01. Identities and cameras keep their numbers if all are whole numbers; otherwise
+each distinct text gets a number from 1, in sorted order.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
+import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import ClassVar, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from tsme.config import DatasetName
-from tsme.data.datasets.common import (
-    Photo,
-    files_beside,
+from tsme.data.datasets.folder import BadLine, DataFolder, clean_path, quote, whole_number
+from tsme.data.datasets.image_records import (
+    ImageRecord,
+    drop_single_modality,
     image_list,
-    listing_faults,
-    only_trial,
-    quote,
-    scarcity_faults,
-    trainable,
+    locate_images,
+    too_few_faults,
 )
-from tsme.data.types import MODALITIES, Fault, Findings, Modality, Split, Trial
+from tsme.data.datasets.table_file import Table, TableRow, read_table
+from tsme.data.types import MODALITIES, Dataset, Fault, Modality, Split, Trial
 from tsme.errors import UserError
 
 REQUIRED = ("path", "identity", "modality")
 OPTIONAL = ("camera", "split")
+COLUMNS = REQUIRED + OPTIONAL
 SPLITS = ("train", "validation", "test")
-# Any number would do; a fixed one divides the same people alike in every run.
+# Fixed, so that the same identities are divided alike in every run.
 DIVISION_SEED = 412
-_NUMBER = re.compile(r"[0-9]{1,9}")  # fits int64
-_OWN_CAMERA: dict[Modality, str] = {"visible": "1", "infrared": "2"}
-_PARQUET = (".parquet", ".pq")
+_DEFAULT_CAMERA: dict[Modality, str] = {"visible": "1", "infrared": "2"}
 
 
-class _Line(NamedTuple):
-    """A line of the file, its text by column; lines of a CSV and rows of a Parquet file count from 1."""
-
-    number: int
-    cells: dict[str, str]
-
-
-class _Row(NamedTuple):
-    """A well-formed line; `split` is empty where the file has no such column."""
+class ImageRow(NamedTuple):
+    """A valid row; `split` is empty if the file has no such column."""
 
     line: int
     path: str
@@ -60,124 +47,50 @@ class _Row(NamedTuple):
     split: str
 
 
-@dataclass(frozen=True)
-class CsvTable:
-    """A CSV or Parquet file that names images."""
+def read_csv_table(file: Path) -> Dataset:
+    """Read all rows and check that their images exist; images keep the order of the file.
 
-    name: ClassVar[DatasetName] = "csv"
-    file: Path
-
-    @property
-    def root(self) -> Path:
-        """The folder of the file."""
-        return self.file.parent
-
-    def trials(self) -> list[int]:
-        """[1]; UserError if there is no such file."""
-        _require_file(self.file)
-        return [1]
-
-    def read(self, trial: int) -> Trial:
-        """Images in the order of the file.
-
-        Without a split column, half of the people seen in both modalities train, by a draw that
-        depends on nothing but who they are; everyone else is for testing. UserError for the first
-        fault, and for a `trial` other than 1.
-        """
-        return only_trial(self, self.file.name, trial)
-
-    def lists(self) -> list[str]:
-        """The file itself."""
-        return [self.file.name] if self.file.is_file() else []
-
-    def examine(self) -> Findings:
-        """All rows, and whether their images exist. UserError if the file cannot be read at all."""
-        _require_file(self.file)
-        parquet = self.file.suffix.lower() in _PARQUET
-        header, lines = _read_parquet(self.file) if parquet else _read_csv(self.file)
-        faults = list(_header_faults(self.file.name, header))
-        warnings: list[str] = []
-        if ignored := [quote(name) for name in header if name not in REQUIRED + OPTIONAL]:
-            warnings.append(f"columns that mean nothing here: {', '.join(ignored)}")
-        rows: list[_Row] = []
-        if not faults:
-            rows, faults = _rows(self.root, self.file.name, lines)
-        trial, few = _divide(self.root, self.file.name, rows)
-        fit, left_out = trainable(trial.train)
-        warnings += left_out
-        if not faults:  # else they may be the reason
-            faults += few or scarcity_faults(fit, self.file.name, "people with split 'train' are")
-        if not faults and "split" not in header:
-            drawn = f"no split column: {len(fit.everyone)} people were drawn to train on"
-            warnings.append(f"{drawn}, the other {len(trial.test.everyone)} are to test on")
-        validation = tuple(sorted(set(trial.validation) & set(fit.identities)))
-        return Findings((Trial(1, fit, trial.test, validation),), tuple(faults), tuple(warnings))
+    Without a split column, a fixed random half of the identities seen in both modalities is for
+    training, and all others are for testing. Raises UserError if the file is no table.
+    """
+    content = _read_bytes(file)
+    table = read_table(file, content, COLUMNS)
+    faults = list(_header_faults(file.name, table.header))
+    warnings: list[str] = []
+    if ignored := [quote(name) for name in table.header if name not in COLUMNS]:
+        warnings.append(f"ignored columns: {', '.join(ignored)}")
+    rows: list[ImageRow] = []
+    if not faults:
+        rows, faults = _valid_rows(DataFolder(file.parent), file.name, table)
+    trial, too_few = _divide(file.name, rows)
+    fit, excluded = drop_single_modality(trial.train)
+    warnings += excluded
+    if not faults:  # else the faults may be the reason
+        faults += too_few or too_few_faults(fit, file.name, "identities with split 'train' are")
+    if not faults and "split" not in table.header:
+        drawn = f"no split column: {len(fit.everyone)} identities, drawn at random, are for training"
+        warnings.append(f"{drawn}, the other {len(trial.test.everyone)} for testing")
+    validation = tuple(sorted(set(trial.validation) & set(fit.identities)))
+    return Dataset(
+        name="csv",
+        location=file.parent,
+        trials={1: Trial(1, fit, trial.test, validation)},
+        lists={file.name: hashlib.sha256(content).digest()},
+        faults_by_trial={1: tuple(faults)},
+        warnings=tuple(warnings),
+    )
 
 
-def _require_file(file: Path) -> None:
-    advice = "give a CSV or Parquet file with the columns " + ", ".join(REQUIRED + OPTIONAL)
+def _read_bytes(file: Path) -> bytes:
+    advice = f"give a CSV or Parquet file with the columns {', '.join(COLUMNS)}"
     if file.is_dir():
         raise UserError(f"{file}: this is a folder; {advice}")
     if not file.is_file():
         raise UserError(f"{file}: no such file; {advice}")
-
-
-def _read_csv(file: Path) -> tuple[list[str], list[_Line | Fault]]:
-    """The column names and the other lines that are not blank; UserError if it is no CSV."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise UserError(f"{file}: is not UTF-8 text; save it as CSV in UTF-8") from problem
-    except OSError as problem:
-        raise UserError(f"{file}: cannot be read ({problem.strerror or problem})") from problem
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] = []
-    lines: list[_Line | Fault] = []
-    try:
-        for cells in reader:
-            texts = [cell.strip() for cell in cells]
-            number = reader.line_num
-            if not any(texts):
-                continue
-            if not header:
-                header = texts
-            elif len(texts) == len(header):
-                lines.append(_Line(number, dict(zip(header, texts, strict=True))))
-            else:
-                message = f"has {len(texts)} cells, but there are {len(header)} columns; correct it"
-                lines.append(Fault(file.name, number, message))
-    except csv.Error as problem:
-        raise UserError(
-            f"{file}, line {reader.line_num}: is not CSV ({problem}); correct it"
-        ) from problem
-    if not lines:
-        raise UserError(f"{file}: has no rows; give a line of column names, then one for each image")
-    return header, lines
-
-
-def _read_parquet(file: Path) -> tuple[list[str], list[_Line | Fault]]:
-    """The column names and all rows; UserError if it is no Parquet file of text and numbers."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as problem:
-        advice = "install it (pip install pyarrow), or save the table as CSV"
-        raise UserError(f"{file}: reading Parquet takes pyarrow; {advice}") from problem
-    try:
-        with parquet.ParquetFile(file) as source:
-            header = source.schema_arrow.names
-            table = source.read(columns=[name for name in header if name in REQUIRED + OPTIONAL])
-        names = table.column_names
-        columns = [column.cast(pyarrow.string()).to_pylist() for column in table.columns]
-    except (pyarrow.ArrowException, OSError) as problem:
-        reason = (str(problem).splitlines() or ["no reason given"])[0]
-        what = f"cannot be read as a Parquet table of text and numbers ({quote(reason)})"
-        raise UserError(f"{file}: {what}; write it again") from problem
-    lines: list[_Line | Fault] = [
-        _Line(number, {name: (cell or "").strip() for name, cell in zip(names, cells, strict=True)})
-        for number, cells in enumerate(zip(*columns, strict=True), start=1)
-    ]
-    return header, lines
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
 
 
 def _header_faults(file: str, header: list[str]) -> Iterator[Fault]:
@@ -186,89 +99,88 @@ def _header_faults(file: str, header: list[str]) -> Iterator[Fault]:
         advice = "add or rename them" if len(header) > 1 else "add them, with commas between all columns"
         found = quote(", ".join(header))
         yield Fault(file, 1, f"lacks the columns {missing}; it has {found}: {advice}")
-    for name in REQUIRED + OPTIONAL:
+    for name in COLUMNS:
         if header.count(name) > 1:
             yield Fault(file, 1, f"has the column {name} twice; remove one")
 
 
-def _rows(root: Path, file: str, lines: list[_Line | Fault]) -> tuple[list[_Row], list[Fault]]:
-    """The lines that are well formed and whose image exists, and the faults of the others."""
-    parsed = [line if isinstance(line, Fault) else _parse(file, line) for line in lines]
-    rows = [item for item in parsed if isinstance(item, _Row)]
-    listed = [(row.line, row.path) for row in rows]
-    wrong = listing_faults(file, listed, files_beside(root, (path for _, path in listed)))
-    sound = [row for row in rows if row.line not in wrong]
-    faults = [item for item in parsed if isinstance(item, Fault)]
-    return sound, [*faults, *wrong.values(), *_split_faults(file, sound)]
+def _valid_rows(folder: DataFolder, file: str, table: Table) -> tuple[list[ImageRow], list[Fault]]:
+    """The valid rows whose image exists, and the faults of the others."""
+    rows: list[ImageRow] = []
+    faults = list(table.faults)
+    for row in table.rows:
+        try:
+            rows.append(_parse(row))
+        except BadLine as error:
+            faults.append(Fault(file, row.line, str(error)))
+    found, missing = locate_images(folder, file, [(row.line, row.path) for row in rows])
+    rows = [row._replace(path=found[row.line]) for row in rows if row.line in found]
+    faults.sort(key=lambda fault: fault.line or 0)
+    return rows, [*faults, *missing, *_split_faults(file, rows)]
 
 
-def _parse(file: str, line: _Line) -> _Row | Fault:
-    cells = line.cells
-    path, modality, split = cells["path"], cells["modality"], cells.get("split", "")
-    empty = [name for name in REQUIRED + OPTIONAL if cells.get(name) == ""]
+def _parse(row: TableRow) -> ImageRow:
+    cells = row.cells
+    empty = [name for name in COLUMNS if cells.get(name) == ""]
     if empty:
-        problem = f"{', '.join(empty)} is empty; fill it in"
-    elif path.startswith(("/", "\\")) or PureWindowsPath(path).drive:
-        problem = f"path {quote(path)} is absolute; write it from the table's folder on"
-    elif ".." in PurePosixPath(path).parts:
-        problem = f"path {quote(path)} holds '..'; keep images below the table's folder"
-    elif modality not in MODALITIES:
-        problem = f"modality {quote(modality)} is not known; write {' or '.join(MODALITIES)}"
-    elif split and split not in SPLITS:
-        problem = f"split {quote(split)} is not known; write {', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
-    else:
-        camera = cells.get("camera", _OWN_CAMERA[modality])
-        # ./a.jpg and a.jpg are one image.
-        name = PurePosixPath(path).as_posix()
-        return _Row(line.number, name, cells["identity"], modality, camera, split)
-    return Fault(file, line.number, problem)
+        raise BadLine(f"{', '.join(empty)} is empty; fill it in")
+    path = clean_path(cells["path"])
+    modality, split = cells["modality"].casefold(), cells.get("split", "").casefold()
+    if modality not in MODALITIES:
+        raise BadLine(f"modality {quote(cells['modality'])} is unknown; write {' or '.join(MODALITIES)}")
+    if split and split not in SPLITS:
+        known = f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
+        raise BadLine(f"split {quote(cells['split'])} is unknown; write {known}")
+    camera = cells.get("camera", _DEFAULT_CAMERA[modality])
+    return ImageRow(row.line, path, cells["identity"], modality, camera, split)
 
 
-def _split_faults(file: str, rows: list[_Row]) -> Iterator[Fault]:
-    """The first row of each person that puts them into a second split."""
+def _split_faults(file: str, rows: list[ImageRow]) -> Iterator[Fault]:
+    """A fault for the first row that puts an identity into a second split."""
     numbers = _numbers(row.identity for row in rows)
-    first: dict[int, _Row] = {}
-    told: set[int] = set()
+    first: dict[int, ImageRow] = {}
+    reported: set[int] = set()
     for row in rows:
-        person = numbers[row.identity]
-        earlier = first.setdefault(person, row)
-        if earlier.split != row.split and person not in told:
-            told.add(person)
-            what = f"person {quote(row.identity)} has split {earlier.split} on line {earlier.line}"
-            yield Fault(file, row.line, f"{what} and {row.split} here; keep a person in one split")
+        identity = numbers[row.identity]
+        earlier = first.setdefault(identity, row)
+        if earlier.split != row.split and identity not in reported:
+            reported.add(identity)
+            what = f"identity {quote(row.identity)} has split {earlier.split} on line {earlier.line}"
+            yield Fault(file, row.line, f"{what} and {row.split} here; keep an identity in one split")
 
 
-def _divide(root: Path, file: str, rows: list[_Row]) -> tuple[Trial, list[Fault]]:
-    """Everyone in the split of their rows or, without such, a drawn one; faults if these are too few."""
-    people, cameras = _numbers(row.identity for row in rows), _numbers(row.camera for row in rows)
+def _divide(file: str, rows: list[ImageRow]) -> tuple[Trial, list[Fault]]:
+    """Divide by the split column or, without one, at random; faults if a part is too small."""
+    identities = _numbers(row.identity for row in rows)
+    cameras = _numbers(row.camera for row in rows)
 
-    def photos(modality: Modality) -> Iterator[Photo]:
+    def records(modality: Modality) -> Iterator[ImageRecord]:
         for row in rows:
             if row.modality == modality:
-                yield Photo(row.path, people[row.identity], cameras[row.camera])
+                yield ImageRecord(row.path, identities[row.identity], cameras[row.camera])
 
-    visible, infrared = (image_list(root, modality, photos(modality)) for modality in MODALITIES)
-    everyone = Split(visible, infrared)
+    images = Split(*(image_list(modality, records(modality)) for modality in MODALITIES))
     if all(row.split for row in rows):
-        by_split = {name: {people[row.identity] for row in rows if row.split == name} for name in SPLITS}
-        trained, tested = by_split["train"] | by_split["validation"], by_split["test"]
-        validation = tuple(by_split["validation"])
-        test = everyone.keep(tested)
-        few = list(scarcity_faults(test, file, "people with split 'test' are"))
-        return Trial(1, everyone.keep(trained), test, validation), few
-    both = everyone.identities
+        train, validation, test = (
+            {identities[row.identity] for row in rows if row.split == split} for split in SPLITS
+        )
+        tested = images.keep(test)
+        too_few = too_few_faults(tested, file, "identities with split 'test' are")
+        return Trial(1, images.keep(train | validation), tested, tuple(validation)), too_few
+    both = images.identities
     order = np.random.default_rng([DIVISION_SEED, len(both)]).permutation(both)
-    drawn = {int(person) for person in order[: len(both) // 2]}
-    few = list(scarcity_faults(everyone, file, "people, to be divided into two halves, are", 4))
-    return Trial(1, everyone.keep(drawn), everyone.keep(everyone.everyone - drawn)), few
+    drawn = {int(identity) for identity in order[: len(both) // 2]}
+    too_few = too_few_faults(images, file, "identities, to be divided into two halves, are", 4)
+    return Trial(1, images.keep(drawn), images.keep(images.everyone - drawn)), too_few
 
 
 def _numbers(texts: Iterable[str]) -> dict[str, int]:
     """A number for each distinct text: its own if all are whole numbers, else its place in order.
 
-    Spreadsheets drop leading zeros, so 7 and 007 are then one.
+    Spreadsheets drop leading zeros and may add `.0`, so 7, 007 and 7.0 are equal.
     """
     distinct = set(texts)
-    if all(_NUMBER.fullmatch(text) for text in distinct):
-        return {text: int(text) for text in distinct}
+    numbers = {text: whole_number(text) for text in distinct}
+    if all(number is not None for number in numbers.values()):
+        return cast(dict[str, int], numbers)
     return {text: place for place, text in enumerate(sorted(distinct), start=1)}

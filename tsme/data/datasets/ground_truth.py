@@ -1,4 +1,4 @@
-"""What the other sensor would have seen: known of synthetic identities, in a folder `Truth` beside the images."""
+"""Ground truth of generated data: what the other sensor would have recorded at the same moment."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tsme.data.types import ImageList
 
 
 def load_ground_truth(root: Path, images: ImageList, height: int, width: int) -> Tensor | None:
-    """Every image's moment in the other modality, uint8 (n, 3, H, W); None of a data set without.
+    """Ground-truth counterpart of each image in the other modality, uint8 (n, 3, H, W).
 
-    `root` is where the data set is on this machine. Raises UserError naming a file that is missing or
-    damaged.
+    None if the data set below `root` has no ground truth. Raises UserError naming a file that is missing
+    or damaged.
     """
     folder = root / GROUND_TRUTH_FOLDER
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""LLCM: 1064 people before nine cameras, with one fixed division into training and test.
+"""LLCM: 1064 identities, nine cameras, one fixed division into training and test.
 
 Layout: training images in `idx/train_vis.txt` and `idx/train_nir.txt`, lines such as
 `vis/0001/0001_c01_s185535_f7010_vis.jpg 0`; test identities, comma-separated, in `idx/test_id.txt` and
@@ -8,188 +8,99 @@ number in both modalities, as it stands in the same place. Zhang and Wang, CVPR 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
-from typing import ClassVar, NamedTuple
+from pathlib import Path
 
-from tsme.config import DatasetName
-from tsme.data.datasets.common import (
-    IdFile,
-    Photo,
+import numpy as np
+
+from tsme.data.datasets.folder import BadLine, DataFolder, quote
+from tsme.data.datasets.identity_files import (
+    IdentityFile,
     absence_faults,
-    files_beside,
+    overlap_faults,
+    read_identity_file,
+    scan_camera,
+)
+from tsme.data.datasets.image_lists import ListFile, label_warnings, read_list_file
+from tsme.data.datasets.image_records import (
+    ImageRecord,
+    drop_single_modality,
     image_list,
     in_drawing_order,
-    listing_faults,
-    only_trial,
-    overlap_faults,
-    quote,
-    read_id_file,
-    read_text,
-    require_folder,
-    scan_camera,
-    scarcity_faults,
-    trainable,
+    too_few_faults,
     unusual_counts,
 )
-from tsme.data.types import MODALITIES, Fault, Findings, Modality, Split, Trial
+from tsme.data.types import MODALITIES, Dataset, Fault, ImageList, Modality, Split, Trial
 
 TRAIN_LISTS: dict[Modality, str] = {"visible": "idx/train_vis.txt", "infrared": "idx/train_nir.txt"}
 TEST_IDS = "idx/test_id.txt"
 _TITLE = "LLCM"
 _TEST_FOLDERS: dict[Modality, str] = {"visible": "test_vis", "infrared": "test_nir"}
 _CAMERAS = range(1, 10)
-_VISIBLE_ONLY = 3  # the camera that took no infrared images
-# Not one number for both: they would pass for one camera, and all matches for shots of one moment.
+_VISIBLE_ONLY = 3  # the camera without infrared images
+# Differ by modality: with one number, all matches would seem to come from one camera.
 _UNKNOWN_CAMERA: dict[Modality, int] = {"visible": -1, "infrared": -2}
-_LABEL = re.compile(r"[0-9]{1,9}")
 # The identity is the folder's number; labels are renumbered for training.
 _PATH = re.compile(r"(?:[^/]+/)*0{0,8}([1-9][0-9]{0,8})/[^/]+\.(?:bmp|png|jpe?g)", re.IGNORECASE)
-_NAME = re.compile(r"/([0-9]{1,9})_c([0-9]{1,9})_[^/]*$")
-_CAMERA_PATTERNS = (re.compile(r"_c([0-9]{1,9})_"), re.compile(r"cam([0-9]{1,9})(?![0-9])"))
+_NAME = re.compile(r"/([0-9]{1,9})_c([0-9]{1,9})_[^/]*$", re.IGNORECASE)
+_CAMERA_PATTERNS = (
+    re.compile(r"_c([0-9]{1,9})_", re.IGNORECASE),
+    re.compile(r"cam([0-9]{1,9})(?![0-9])", re.IGNORECASE),
+)
 
 
-class _Row(NamedTuple):
-    line: int
-    photo: Photo
-    label: int
+def read_llcm(root: Path) -> Dataset:
+    """Scan an LLCM folder: the one that contains idx, vis, nir, test_vis and test_nir.
 
-
-@dataclass(frozen=True)
-class _TrainList:
-    """The well-formed lines of a training list whose images exist, and what is wrong with the others."""
-
-    file: str
-    rows: tuple[_Row, ...]
-    faults: tuple[Fault, ...]
-
-    @property
-    def lines(self) -> dict[int, int]:
-        """Every person's first line."""
-        return {row.photo.identity: row.line for row in reversed(self.rows)}
-
-
-@dataclass(frozen=True)
-class Llcm:
-    """An LLCM folder: the one that holds idx, vis, nir, test_vis and test_nir."""
-
-    name: ClassVar[DatasetName] = "llcm"
-    root: Path
-
-    def trials(self) -> list[int]:
-        """[1]; UserError if this is no such folder."""
-        _require_root(self.root)
-        return [1]
-
-    def read(self, trial: int) -> Trial:
-        """Training images in list order, test images in the order of identity, camera and file name.
-
-        The camera is negative where a training image's path does not tell it. UserError for the first
-        fault, and for a `trial` other than 1.
-        """
-        return only_trial(self, _TITLE, trial)
-
-    def lists(self) -> list[str]:
-        """The training lists and the list of test identities."""
-        return [file for file in (*TRAIN_LISTS.values(), TEST_IDS) if (self.root / file).is_file()]
-
-    def examine(self) -> Findings:
-        """All lists, and all folders of the people they name. UserError if this is no such folder."""
-        _require_root(self.root)
-        lists = {modality: _read_train_list(self.root, modality) for modality in MODALITIES}
-        ids = read_id_file(self.root, TEST_IDS)
-        tested, faults = _read_test(self.root, ids)
-        faults = [
-            *(fault for one in lists.values() for fault in one.faults),
-            *ids.faults,
-            *(fault for one in lists.values() for fault in overlap_faults(ids, one.file, one.lines)),
-            *faults,
-        ]
-        visible, infrared = (
-            image_list(self.root, modality, (row.photo for row in lists[modality].rows))
-            for modality in MODALITIES
-        )
-        listed = Split(visible, infrared)
-        fit, warnings = trainable(listed)
-        if not faults:  # else they may be the reason
-            faults += scarcity_faults(fit, TRAIN_LISTS["visible"], "training identities are")
-            faults += scarcity_faults(tested, TEST_IDS, "test identities are")
-        counts = (
-            (len(listed.everyone), 713, "training identities"),
-            (len(visible), 16946, "visible training images"),
-            (len(infrared), 13975, "infrared training images"),
-            (len(ids.lines), 351, f"people in {TEST_IDS}"),
-        )
-        warnings += unusual_counts(_TITLE, counts)
-        for one in lists.values():
-            warnings += [*_label_warnings(one), *_camera_warnings(one)]
-        return Findings((Trial(1, fit, tested),), tuple(faults), tuple(warnings))
-
-
-def _require_root(root: Path) -> None:
-    require_folder(root, _TITLE, ("idx", "vis", "nir", "test_vis", "test_nir"))
-
-
-def _read_test(root: Path, ids: IdFile) -> tuple[Split, list[Fault]]:
-    """The images of the test identities, and the faults in their folders."""
-    photos: dict[Modality, list[Photo]] = {"visible": [], "infrared": []}
-    faults: list[Fault] = []
-    for modality, top in _TEST_FOLDERS.items():
-        for camera in _CAMERAS:
-            folder = f"{top}/cam{camera}"
-            may_lack = modality == "infrared" and camera == _VISIBLE_ONLY
-            if may_lack and not (root / folder).is_dir():
-                continue
-            found, wrong = scan_camera(root, folder, camera, ids.lines)
-            photos[modality] += found
-            faults += wrong
-    everyone = [*photos["visible"], *photos["infrared"]]
-    faults += _name_faults(everyone)
-    if everyone or not faults:  # else missing folders would be told again of every person
-        faults += absence_faults(ids, everyone, "test_*/cam*")
-    visible, infrared = (
-        image_list(root, modality, in_drawing_order(photos[modality])) for modality in MODALITIES
-    )
-    return Split(visible, infrared), faults
-
-
-def _read_train_list(root: Path, modality: Modality) -> _TrainList:
-    file = TRAIN_LISTS[modality]
-    text = read_text(root, file)
-    if isinstance(text, Fault):
-        return _TrainList(file, (), (text,))
-    parsed = [
-        _parse_line(file, number, line, modality)
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
+    Training images keep the order of their lists; their camera is negative if the path does not name
+    it. Test images are sorted by identity, camera and file name. Raises UserError if there is no such
+    folder.
+    """
+    folder = DataFolder(root)
+    folder.require(_TITLE, ("idx", "vis", "nir", "test_vis", "test_nir"))
+    lists = {modality: read_list_file(folder, file, _identify) for modality, file in TRAIN_LISTS.items()}
+    test = read_identity_file(folder, TEST_IDS)
+    tested, test_faults = _read_test(folder, test)
+    faults = [
+        *(fault for listed in lists.values() for fault in listed.faults),
+        *test.faults,
+        *(f for listed in lists.values() for f in overlap_faults(test, listed.file, listed.first_lines)),
+        *test_faults,
     ]
-    faults = [item for item in parsed if isinstance(item, Fault)]
-    if not parsed:
-        faults.append(Fault(file, None, "list is empty; restore it from the data set's archive"))
-    rows, missing = _existing(root, file, [item for item in parsed if isinstance(item, _Row)])
-    return _TrainList(file, tuple(rows), (*faults, *missing))
+    trained = Split(
+        *(image_list(modality, _records(lists[modality], modality)) for modality in MODALITIES)
+    )
+    fit, warnings = drop_single_modality(trained)
+    if not faults:  # else the faults may be the reason
+        faults += too_few_faults(fit, TRAIN_LISTS["visible"], "training identities are")
+        faults += too_few_faults(tested, TEST_IDS, "test identities are")
+    warnings += _count_warnings(trained, test)
+    for modality, listed in lists.items():
+        warnings += [*label_warnings(listed), *_camera_warnings(listed.file, trained[modality])]
+    return Dataset(
+        name="llcm",
+        location=root,
+        trials={1: Trial(1, fit, tested)},
+        lists=folder.digests,
+        faults_by_trial={1: tuple(faults)},
+        warnings=tuple(warnings),
+    )
 
 
-def _parse_line(file: str, number: int, line: str, modality: Modality) -> _Row | Fault:
-    # From the right: a file name may hold spaces.
-    fields = line.rsplit(maxsplit=1)
-    if len(fields) < 2:
-        return Fault(file, number, f"{quote(line.strip())} is not '<relative path> <label>'; correct it")
-    path, label = fields[0].lstrip(), fields[1]
-    if path.startswith("/") or PureWindowsPath(path).drive:
-        problem = "is absolute; write it from vis/ or nir/ on"
-    elif ".." in path.split("/"):
-        problem = "holds '..'; write it from vis/ or nir/ on"
-    elif not (match := _PATH.fullmatch(path)):
-        problem = "does not follow <folder>/<person's number>/<name>.jpg; correct it"
-    elif not _LABEL.fullmatch(label):
-        return Fault(file, number, f"label {quote(label)} is not a whole number; correct it")
-    else:
-        return _Row(number, Photo(path, int(match[1]), _camera(path, modality)), int(label))
-    return Fault(file, number, f"path {quote(path)} {problem}")
+def _count_warnings(trained: Split, test: IdentityFile) -> Iterator[str]:
+    counts = (
+        (len(trained.everyone), 713, "training identities"),
+        (len(trained.visible), 16946, "visible training images"),
+        (len(trained.infrared), 13975, "infrared training images"),
+        (len(test.lines), 351, f"identities in {TEST_IDS}"),
+    )
+    return unusual_counts(_TITLE, counts)
+
+
+def _records(listed: ListFile, modality: Modality) -> Iterator[ImageRecord]:
+    for line in listed.images:
+        yield ImageRecord(line.path, line.identity, _camera(line.path, modality))
 
 
 def _camera(path: str, modality: Modality) -> int:
@@ -199,44 +110,47 @@ def _camera(path: str, modality: Modality) -> int:
     return _UNKNOWN_CAMERA[modality]
 
 
-def _existing(root: Path, file: str, rows: list[_Row]) -> tuple[list[_Row], list[Fault]]:
-    """The rows whose image is on disk and is listed for the first time, and the faults of the others."""
-    tops = {row.photo.path.partition("/")[0] for row in rows}
-    # One fault for a folder that was not unpacked, not one for each of its thousands of images.
-    lost = sorted(top for top in tops if not os.path.isdir(root / top))
-    message = "which it has images in, is missing; restore it from the data set's archive"
-    faults = [Fault(file, None, f"folder {quote(top)}, {message}") for top in lost]
-    unpacked = [row for row in rows if row.photo.path.partition("/")[0] not in lost]
-    listed = [(row.line, row.photo.path) for row in unpacked]
-    wrong = listing_faults(file, listed, files_beside(root, (path for _, path in listed)))
-    return [row for row in unpacked if row.line not in wrong], [*faults, *wrong.values()]
+def _identify(path: str) -> int:
+    """The identity in a path of a training list. Raises BadLine if there is none."""
+    match = _PATH.fullmatch(path)
+    if not match:
+        raise BadLine(f"path {quote(path)} does not follow <folder>/<identity>/<name>.jpg; correct it")
+    return int(match[1])
 
 
-def _camera_warnings(one: _TrainList) -> Iterator[str]:
-    untold = [row.photo.path for row in one.rows if row.photo.camera < 0]
-    if untold:
-        what = f"{one.file}: {len(untold)} names do not tell the camera, the first {untold[0]}"
-        yield f"{what}; validation then counts matches from the same camera too"
+def _read_test(folder: DataFolder, test: IdentityFile) -> tuple[Split, list[Fault]]:
+    """The images of the test identities, and the faults in their folders."""
+    records: dict[Modality, list[ImageRecord]] = {"visible": [], "infrared": []}
+    faults: list[Fault] = []
+    for modality, top in _TEST_FOLDERS.items():
+        for camera in _CAMERAS:
+            camera_folder = f"{top}/cam{camera}"
+            optional = modality == "infrared" and camera == _VISIBLE_ONLY
+            if optional and isinstance(folder.listing(camera_folder), Fault):
+                continue
+            found, camera_faults = scan_camera(folder, camera_folder, camera, test.lines)
+            records[modality] += found
+            faults += camera_faults
+    found = [*records["visible"], *records["infrared"]]
+    faults += _name_faults(found)
+    if found or not faults:  # else each identity would repeat that the folders are missing
+        faults += absence_faults(test, found, "test_*/cam*")
+    split = Split(*(image_list(modality, in_drawing_order(records[modality])) for modality in MODALITIES))
+    return split, faults
 
 
-def _name_faults(photos: list[Photo]) -> Iterator[Fault]:
-    """Test images whose name names another person or camera than their folder does."""
-    for photo in photos:
-        match = _NAME.search(photo.path)
-        if match and (int(match[1]), int(match[2])) != (photo.identity, photo.camera):
-            message = f"name says person {int(match[1])}, camera {int(match[2])}, unlike its folder"
-            yield Fault(photo.path, None, f"{message}; move or rename it")
+def _name_faults(records: list[ImageRecord]) -> Iterator[Fault]:
+    """A fault for each test image whose name and folder disagree on the identity or the camera."""
+    for record in records:
+        match = _NAME.search(record.path)
+        if match and (int(match[1]), int(match[2])) != (record.identity, record.camera):
+            message = f"name says identity {int(match[1])}, camera {int(match[2])}, unlike its folder"
+            yield Fault(record.path, None, f"{message}; move or rename it")
 
 
-def _label_warnings(one: _TrainList) -> Iterator[str]:
-    """Whether folder and label tell people apart differently, so that one of them is mistaken."""
-    people: dict[int, int] = {}
-    labels: dict[int, int] = {}
-    for line, photo, label in one.rows:
-        person = people.setdefault(label, photo.identity)
-        if person != photo.identity or labels.setdefault(photo.identity, label) != label:
-            what = (
-                f"{one.file}, line {line}: label {label} and folder {photo.identity} do not go together"
-            )
-            yield f"{what} on other lines; the folder's number is taken for the person"
-            return
+def _camera_warnings(file: str, images: ImageList) -> Iterator[str]:
+    unknown = np.flatnonzero(images.cameras < 0)
+    if len(unknown):
+        first = images.paths[unknown[0]]
+        what = f"{file}: {len(unknown)} names do not contain the camera, the first {first}"
+        yield f"{what}; validation then also counts matches from the same camera"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tsme.data.datasets.csv_table import CsvTable
-from tsme.data.types import MODALITIES, Trial
+from tsme.data.datasets.csv_table import read_csv_table
+from tsme.data.types import MODALITIES, Dataset, Trial
 
 COLUMNS = ("path", "identity", "camera", "modality", "split")
 # Without a header; person 7 is in two cameras, 40 and 9 are to test on, 3 to validate with.
@@ -22,9 +22,9 @@ ROWS = [
 ]
 
 
-def write(file: Path, rows: list[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> CsvTable:
+def write(file: Path, rows: list[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> Dataset:
     file.write_text("".join(",".join(row) + "\n" for row in [columns, *rows]))
-    return CsvTable(file)
+    return read_csv_table(file)
 
 
 def without(

@@ -17,7 +17,7 @@ from tests.unit.data.datasets.csv_table_cases import (
     place_images,
     write,
 )
-from tsme.data.datasets.csv_table import CsvTable
+from tsme.data.datasets.csv_table import read_csv_table
 from tsme.errors import UserError
 
 
@@ -41,28 +41,28 @@ def test_parquet_is_read_as_csv_is(parquet_file: Path, cameras: type) -> None:
     typed = np.array([int(row[2]) for row in ROWS]).astype(cameras)
     padded = [f" {row[4]} " for row in ROWS]
     parquet.write_table(pa.table(columns(camera=typed, split=padded)), parquet_file)
-    table = CsvTable(parquet_file)
-    assert contents(table.read(1)) == EXPECTED
-    assert (table.lists(), table.examine().warnings) == (["images.parquet"], ())
+    table = read_csv_table(parquet_file)
+    assert contents(table.trial(1)) == EXPECTED
+    assert ([*table.lists], table.warnings) == (["images.parquet"], ())
 
 
 def test_faults_of_parquet_are_in_its_rows(parquet_file: Path) -> None:
     identities = [int(row[1]) for row in ROWS[:-1]] + [None]
     parquet.write_table(pa.table(columns(identity=identities, note=[1] * len(ROWS))), parquet_file)
-    findings = CsvTable(parquet_file).examine()
+    findings = read_csv_table(parquet_file)
     assert [str(fault) for fault in findings.faults] == [
         f"images.parquet, line {len(ROWS)}: identity is empty; fill it in"
     ]
-    assert findings.warnings == ("columns that mean nothing here: 'note'",)
+    assert findings.warnings == ("ignored columns: 'note'",)
 
 
 def test_parquet_without_a_column_and_with_one_twice(parquet_file: Path) -> None:
     parquet.write_table(pa.table(columns(path=None, split=None)), parquet_file)
-    (fault,) = CsvTable(parquet_file).examine().faults
+    (fault,) = read_csv_table(parquet_file).faults
     assert "lacks the columns path; it has 'identity, camera, modality'" in fault.message
     table = pa.table(columns())
     parquet.write_table(table.append_column("path", table["path"]), parquet_file)
-    (fault,) = CsvTable(parquet_file).examine().faults
+    (fault,) = read_csv_table(parquet_file).faults
     assert fault.message == "has the column path twice; remove one"
 
 
@@ -70,7 +70,7 @@ def test_parquet_without_a_column_and_with_one_twice(parquet_file: Path) -> None
 def test_broken_parquet(parquet_file: Path, content: bytes) -> None:
     parquet_file.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        CsvTable(parquet_file).examine()
+        read_csv_table(parquet_file)
     message = str(caught.value)
     assert message.startswith(f"{parquet_file}: cannot be read as a Parquet table")
     assert len(message.splitlines()) == 1 and len(message) < 400
@@ -82,15 +82,15 @@ def test_truncated_parquet_and_columns_of_lists(parquet_file: Path) -> None:
     for length in (len(whole) // 2, len(whole) - 1):
         parquet_file.write_bytes(whole[:length])
         with pytest.raises(UserError, match="cannot be read as a Parquet table"):
-            CsvTable(parquet_file).read(1)
+            read_csv_table(parquet_file).trial(1)
     parquet.write_table(pa.table(columns(identity=[[1]] * len(ROWS))), parquet_file)
     with pytest.raises(UserError, match="cannot be read as a Parquet table of text and numbers"):
-        CsvTable(parquet_file).read(1)
+        read_csv_table(parquet_file).trial(1)
 
 
 def test_parquet_without_pyarrow(parquet_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet.write_table(pa.table(columns()), parquet_file)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"takes pyarrow; install it .*or save the table as CSV"):
-        CsvTable(parquet_file).read(1)
-    assert contents(write(parquet_file.with_name("images.csv"), ROWS).read(1)) == EXPECTED
+    with pytest.raises(UserError, match=r"requires pyarrow; install it .*or save the table as CSV"):
+        read_csv_table(parquet_file).trial(1)
+    assert contents(write(parquet_file.with_name("images.csv"), ROWS).trial(1)) == EXPECTED

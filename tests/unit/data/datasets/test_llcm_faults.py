@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.data.datasets.llcm_cases import GOOD, TEST, TN, TRAIN, TV, Damage, line, touch
-from tsme.data.datasets.llcm import Llcm
+from tsme.data.datasets.llcm import read_llcm
 from tsme.errors import UserError
 
 
@@ -31,7 +31,7 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "no visible list": (remove(TV), f"{TV}: ", ("is missing",)),
     "no infrared list": (remove(TN), f"{TN}: ", ("is missing",)),
     "no test list": (remove(TEST), f"{TEST}: ", ("is missing",)),
-    "not text": (write(TN, b"\xff\xfe\x00\x81"), f"{TN}: ", ("not UTF-8 text",)),
+    "not text": (write(TN, b"\xff\x00\x81"), f"{TN}: ", ("not UTF-8 or UTF-16 text",)),
     "empty list": (write(TV, b"\n \n"), f"{TV}: ", ("is empty",)),
     "no label": (line(TV, 2, GOOD), f"{TV}, line 2: ", (GOOD, "<relative path> <label>")),
     "label is a word": (line(TV, 1, f"{GOOD} zero"), f"{TV}, line 1: ", ("'zero'", "whole number")),
@@ -41,9 +41,9 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "folder is no person": (
         line(TV, 3, "vis/anna/a.jpg 0"),
         f"{TV}, line 3: ",
-        ("anna", "<person's number>"),
+        ("anna", "<identity>"),
     ),
-    "person zero": (line(TV, 3, "vis/0000/a.jpg 0"), f"{TV}, line 3: ", ("0000", "<person's number>")),
+    "person zero": (line(TV, 3, "vis/0000/a.jpg 0"), f"{TV}, line 3: ", ("0000", "<identity>")),
     "not an image": (line(TV, 1, "vis/0011/a.txt 0"), f"{TV}, line 1: ", ("a.txt", "does not follow")),
     "beyond int64": (line(TV, 1, f"vis/{'9' * 20}/a.jpg 0"), f"{TV}, line 1: ", ("does not follow",)),
     "zero byte": (line(TV, 1, "vis/0011\0/0011/a.jpg 0"), f"{TV}, line 1: ", ("is missing",)),
@@ -62,12 +62,12 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "no folder of a person": (remove("nir/0011"), f"{TN}, line 1: ", ("nir/0011", "is missing")),
     "no folder of a modality": (remove("nir"), f"{TN}: ", ("folder 'nir'", "is missing")),
     "letters": (write(TEST, b"30,eight"), f"{TEST}, line 1: ", ("'eight'", "commas")),
-    "person twice": (write(TEST, b"30,8,\n30"), f"{TEST}, line 2: ", ("person 30 is listed twice",)),
-    "train and test": (write(TEST, b"30,8,5"), f"{TEST}, line 1: ", ("person 5", f"{TV}, line 3")),
+    "person twice": (write(TEST, b"30,8,\n30"), f"{TEST}, line 2: ", ("identity 30 is listed twice",)),
+    "train and test": (write(TEST, b"30,8,5"), f"{TEST}, line 1: ", ("identity 5", f"{TV}, line 3")),
     "person without image": (
         write(TEST, b"30,8,77"),
         f"{TEST}, line 1: ",
-        ("person 77", "test_*/cam*/0077"),
+        ("identity 77", "test_*/cam*/0077"),
     ),
     **{f"no {folder}": (remove(folder), f"{folder}: ", ("folder is missing",)) for folder in CAMERAS},
     "one person to train on": (
@@ -81,14 +81,14 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("damage", "place", "parts"), BAD.values(), ids=BAD.keys())
 def test_bad_data_is_named(llcm: Path, damage: Damage, place: str, parts: tuple[str, ...]) -> None:
-    assert Llcm(llcm).examine().faults == ()
+    assert read_llcm(llcm).faults == ()
     damage(llcm)
-    first = Llcm(llcm).examine().faults[0]
+    first = read_llcm(llcm).faults[0]
     assert str(first).startswith(place)
     for part in parts:
         assert part in first.message
     with pytest.raises(UserError) as caught:
-        Llcm(llcm).read(1)
+        read_llcm(llcm).trial(1)
     assert str(caught.value) == f"{llcm}/{first}"
     assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 500
 
@@ -99,14 +99,14 @@ def test_all_faults_are_found_and_the_rest_is_kept(llcm: Path) -> None:
     with (llcm / TN).open("a") as stream:
         stream.write("nir/0005/0005_c07_s1_f1_nir.jpg 1\n")
     touch(llcm, "nir/0005/0005_c07_s1_f1_nir.jpg")
-    findings = Llcm(llcm).examine()
+    findings = read_llcm(llcm)
     assert [(fault.file, fault.line) for fault in findings.faults] == [
         (TV, 2),
         (TN, 2),
         (TN, 3),
         ("test_vis/cam3", None),
     ]
-    (trial,) = findings.trials
+    (trial,) = findings.trials.values()
     assert trial.train.visible.identities.tolist() == [11, 5]
     assert trial.train.infrared.identities.tolist() == [11, 5]
     assert trial.train.infrared.cameras.tolist() == [1, 7]
@@ -115,7 +115,7 @@ def test_all_faults_are_found_and_the_rest_is_kept(llcm: Path) -> None:
 
 def test_lost_folders_are_not_told_again_of_each_image_or_person(llcm: Path) -> None:
     both(remove("vis"), remove("nir"), remove("test_vis"), remove("test_nir"))(llcm)
-    assert [fault.file for fault in Llcm(llcm).examine().faults] == [TV, TN, *CAMERAS]
+    assert [fault.file for fault in read_llcm(llcm).faults] == [TV, TN, *CAMERAS]
 
 
 @pytest.mark.parametrize("label", [0, 2], ids=["two people, one label", "one person, two labels"])
@@ -123,11 +123,11 @@ def test_labels_that_contradict_the_folders_are_a_warning(llcm: Path, label: int
     number = 3 if label == 0 else 2
     path = TRAIN["vis"][number - 1].split()[0]
     line(TV, number, f"{path} {label}")(llcm)
-    findings = Llcm(llcm).examine()
+    findings = read_llcm(llcm)
     assert findings.faults == ()
-    assert findings.trials[0].train.visible.identities.tolist() == [11, 11, 5]
+    assert findings.trials[1].train.visible.identities.tolist() == [11, 11, 5]
     (warning,) = (text for text in findings.warnings if "label" in text)
-    assert warning.startswith(f"{TV}, line {number}: label {label} and folder {11 if label else 5} ")
+    assert warning.startswith(f"{TV}, line {number}: label {label} and identity {11 if label else 5} ")
 
 
 @given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
@@ -138,6 +138,6 @@ def test_any_content_after_a_good_list_is_blank_or_a_fault(llcm: Path, content: 
     path.write_bytes(good + content)
     try:
         blank = not content.decode(errors="replace").strip()
-        assert blank == (not Llcm(llcm).examine().faults)
+        assert blank == (not read_llcm(llcm).faults)
     finally:
         path.write_bytes(good)

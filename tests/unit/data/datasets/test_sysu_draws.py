@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tsme.data.datasets.sysu import Permutations, read_permutations
+from tsme.data.datasets.permutations import Permutations, read_permutations
 from tsme.errors import UserError
 
 MAT = "exp/rand_perm_cam.mat"
@@ -75,16 +75,16 @@ def test_frames_of_a_draw(drawn: Path) -> None:
     [
         ((0, 1, 0), "no camera 0, only 1 to 2"),
         ((3, 1, 0), "no camera 3, only 1 to 2"),
-        ((1, 0, 0), "no person 0, only 1 to 3 in camera 1"),
-        ((2, 4, 0), "no person 4, only 1 to 3 in camera 2"),
-        ((1, 3, 10), "no draw 10, only 0 to 9 of person 3 in camera 1"),
-        ((1, 3, -1), "no draw -1, only 0 to 9 of person 3 in camera 1"),
+        ((1, 0, 0), "no identity 0, only 1 to 3 in camera 1"),
+        ((2, 4, 0), "no identity 4, only 1 to 3 in camera 2"),
+        ((1, 3, 10), "no draw 10, only 0 to 9 of identity 3 in camera 1"),
+        ((1, 3, -1), "no draw -1, only 0 to 9 of identity 3 in camera 1"),
     ],
 )
 def test_draws_that_are_not_there(drawn: Path, asked: tuple[int, int, int], what: str) -> None:
     with pytest.raises(UserError) as caught:
         permutations(drawn).frames(*asked, shots=1)
-    assert str(caught.value).startswith(f"{drawn / MAT}: has {what}; get it again")
+    assert str(caught.value).startswith(f"{drawn / MAT}: has {what}; download it again")
 
 
 def one_person(value: Any) -> dict[str, Any]:
@@ -94,15 +94,15 @@ def one_person(value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ({"other": 1}, "has no list of cameras by the name rand_perm_cam"),
-        ({"rand_perm_cam": np.ones((6, 5))}, "has no list of cameras by the name rand_perm_cam"),
-        (one_person(np.array([[1.0, 2.5]])), "camera 1, person 2: not rows of different frame numbers"),
-        (one_person(np.array([[1.0, np.nan]])), "camera 1, person 2: not rows"),
-        (one_person(np.array([[0, 1]])), "camera 1, person 2: not rows"),
-        (one_person(np.array([[1, 2], [2, 2]])), "camera 1, person 2: not rows"),
-        (one_person("text"), "camera 1, person 2: not rows"),
-        (one_person(np.ones((1, 2, 2))), "camera 1, person 2: not rows"),
-        (one_person(cell([order(2, 0)])), "camera 1, person 2: not rows"),
+        ({"other": 1}, "has no list of cameras named rand_perm_cam"),
+        ({"rand_perm_cam": np.ones((6, 5))}, "has no list of cameras named rand_perm_cam"),
+        (one_person(np.array([[1.0, 2.5]])), "camera 1, identity 2: not rows of distinct frame numbers"),
+        (one_person(np.array([[1.0, np.nan]])), "camera 1, identity 2: not rows"),
+        (one_person(np.array([[0, 1]])), "camera 1, identity 2: not rows"),
+        (one_person(np.array([[1, 2], [2, 2]])), "camera 1, identity 2: not rows"),
+        (one_person("text"), "camera 1, identity 2: not rows"),
+        (one_person(np.ones((1, 2, 2))), "camera 1, identity 2: not rows"),
+        (one_person(cell([order(2, 0)])), "camera 1, identity 2: not rows"),
     ],
 )
 def test_other_contents_than_draws(sysu: Path, content: dict[str, Any], what: str) -> None:
@@ -110,7 +110,7 @@ def test_other_contents_than_draws(sysu: Path, content: dict[str, Any], what: st
     with pytest.raises(UserError) as caught:
         read_permutations(sysu)
     assert str(caught.value).startswith(f"{sysu / MAT}: {what}")
-    assert "get it again from evaluation/data_split" in str(caught.value)
+    assert "download it again from evaluation/data_split" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"MATLAB 5.0 MAT-file" + bytes(200)])
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_mat_file(sysu: Path, content: bytes) -> None:
     with pytest.raises(UserError) as caught:
         read_permutations(sysu)
     assert str(caught.value).startswith(f"{sysu / MAT}: ")
-    assert "get it again" in str(caught.value)
+    assert "download it again" in str(caught.value)
 
 
 def test_a_truncated_file_is_never_taken_for_whole(drawn: Path) -> None:
@@ -128,12 +128,12 @@ def test_a_truncated_file_is_never_taken_for_whole(drawn: Path) -> None:
         0, len(whole) - 300, 97
     ):  # what follows the variable, "another", is not asked for
         (drawn / MAT).write_bytes(whole[:length])
-        with pytest.raises(UserError, match="get it again"):
+        with pytest.raises(UserError, match="download it again"):
             read_permutations(drawn)
 
 
 def test_version_7_3_is_named(sysu: Path) -> None:
     header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
     (sysu / MAT).write_bytes(header + bytes(512))
-    with pytest.raises(UserError, match=r"rand_perm_cam.mat: is of MATLAB version 7.3, .*h5py.*'-v7'"):
+    with pytest.raises(UserError, match=r"rand_perm_cam.mat: is a MATLAB 7.3 file, .*h5py.*'-v7'"):
         read_permutations(sysu)
