@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # uv installs the packages about five times as fast as pip: the one on the PATH, or else one from the index.
 UV := $(or $(shell command -v uv),$(BIN)/uv)
 # On Linux, torch from PyPI brings 4 GB of CUDA libraries. TORCH_BACKEND=cpu (or cu130, auto, ...) takes torch
-# from download.pytorch.org instead; see `uv help pip install`.
+# from PyTorch's own index instead; see `uv help pip install`.
 TORCH_BACKEND ?=
 INSTALL = $(UV_SETTINGS) $(UV) pip install --python $(BIN)/python --constraint constraints.txt \
 	$(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
@@ -29,11 +29,14 @@ help: ## list the targets
 demo: $(VENV)/installed ## the whole workflow on generated data, to runs/demo
 	$(BIN)/tsme demo --out runs/demo
 
+# Much of a test's time is waiting for Ray to start, so several processes run them, a file at a time.
+PYTEST = $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/installed-dev ## the quick tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: $(VENV)/installed-dev ## the quick and the slow tests
-	$(BIN)/pytest -m "not cluster and not image"
+	$(PYTEST) -m "not cluster and not image"
 
 lint: $(VENV)/installed-dev ## style, spelling and types
 	$(BIN)/ruff check
