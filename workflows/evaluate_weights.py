@@ -23,7 +23,7 @@ from workflows.cluster.session import cluster
 from workflows.run import read_images
 from workflows.steps.evaluate import EvaluationJob, evaluate
 from workflows.tracking import registry
-from workflows.tracking import runs as tracking
+from workflows.tracking.server import tracking_uri
 
 
 def test_weights(
@@ -44,7 +44,7 @@ def test_weights(
     """
     with tempfile.TemporaryDirectory() as folder:
         if weights.startswith("models:/"):
-            files = model_files(registry.fetch(weights, tracking.tracking_uri(Path.cwd()), Path(folder)))
+            files = model_files(registry.fetch(weights, tracking_uri(Path.cwd()), Path(folder)))
         elif (path := any_path(weights).resolve()).is_dir():
             files = model_files(path)
         else:

@@ -30,9 +30,8 @@ from workflows.cluster.resources import fit_resources
 from workflows.cluster.session import cluster
 from workflows.cluster.shared_storage import require_shared
 from workflows.spells import Spell, worked
-from workflows.tracking import runs as tracking
-from workflows.tracking.runs import MlflowRun
-from workflows.tracking.server import redact
+from workflows.tracking.runs import MlflowRun, check_store, experiment_name, open_parent_run
+from workflows.tracking.server import redact, sqlite_file, tracking_uri
 
 
 @dataclass
@@ -116,7 +115,7 @@ def open_run(
 
     Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
     """
-    here = _check_places(out, resume)
+    here = _check_places(config, out, resume)
     data, out = data.resolve(), out.resolve()
     dataset = open_dataset(config.dataset, data)
     pixels = read_images(dataset, trials, config.image, console)
@@ -131,8 +130,8 @@ def open_run(
     known = _claim(out, identity, resume)
     with cluster():
         config = fit_resources(config, console)
-        uri = tracking.tracking_uri(here, known.get("mlflow_uri"))
-        mlflow_run = tracking.open_workflow(
+        uri = tracking_uri(here, known.get("mlflow_uri"))
+        mlflow_run = open_parent_run(
             uri, config, name, data, pixels.fingerprint, known.get("mlflow_run")
         )
         try:
@@ -174,14 +173,14 @@ def read_images(
     return pixels
 
 
-def _check_places(out: AnyPath, resume: bool) -> Path:
+def _check_places(config: Config, out: AnyPath, resume: bool) -> Path:
     """Raise UserError if results or records cannot be kept; the folder of MLflow's own file, if any."""
     if in_submitted_job():
         _require_lasting(out)
     here = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
     file = out / "run.json"  # a resumed run goes on logging where it did
     known = read_json(file).get("mlflow_uri") if resume and file.exists() else None
-    tracking.check(tracking.tracking_uri(here, known))
+    check_store(tracking_uri(here, known), experiment_name(config))
     if isinstance(out, RemotePath):
         out.mkdir()  # or be told now that it cannot be written to
     return here
@@ -206,8 +205,8 @@ def _on_this_disk(out: AnyPath, uri: str) -> dict[Path, str]:
         files[out / "run.json"] = (
             "--out must be a folder that all nodes share, or a URI (s3://bucket/run)"
         )
-    if uri.startswith(tracking.SQLITE):
-        files[Path(uri.removeprefix(tracking.SQLITE))] = "name an MLflow server in MLFLOW_TRACKING_URI"
+    if (file := sqlite_file(uri)) is not None:
+        files[file] = "name an MLflow server in MLFLOW_TRACKING_URI"
     return files
 
 

@@ -37,6 +37,16 @@ def ray_here(s3_port: int) -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store without runs, to copy: creating one takes seconds."""
+    from workflows.tracking.server import connect
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with connect(f"sqlite:///{file}"):
+        return file
+
+
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder: MLflow's store goes there."""

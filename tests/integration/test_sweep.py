@@ -24,7 +24,8 @@ from workflows.cli.main import main
 from workflows.progress import Display
 from workflows.steps.sample import SampleJob
 from workflows.steps.sweep import doubt_of
-from workflows.tracking import runs as tracking
+from workflows.tracking.runs import open_parent_run
+from workflows.tracking.server import tracking_uri
 
 
 def pretended():
@@ -153,8 +154,8 @@ def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data
     config = override(tiny_config, {"resources.gpus": 0, "sweep.concurrent": 1})
     pixels = ImageCache(read_regdb(tiny_data), "data", 8, 8)  # not the size of the configuration
     chain = TrialTraining(config, 1, trial.train, trial.test, pixels, in_folder / "stages")
-    uri = tracking.tracking_uri(in_folder)
-    parent = tracking.open_workflow(uri, config, "test", tiny_data, "data", None)
+    uri = tracking_uri(in_folder)
+    parent = open_parent_run(uri, config, "test", tiny_data, "data", None)
     with Display(Console(quiet=True)) as display, pytest.raises(JobFailed):
         sweep(
             SampleJob(chain, parent, display.board),

@@ -1,6 +1,6 @@
-"""A real tracking server: its login, its absence, answers lost on the way, many that log at once.
+"""A real MLflow server: authentication, downtime, lost answers, many clients at once.
 
-The slow part has the server keep its records in PostgreSQL, from the Debian package.
+The `cluster` tests use a server with PostgreSQL, from the Debian package.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 from tests.support.mlflow_servers import (
     Command,
     Server,
-    ended,
     free_port,
     losing_answers,
+    output_of,
     postgres,
     records,
     run_of,
@@ -33,13 +33,13 @@ from tests.support.mlflow_servers import (
 )
 from workflows.cli.main import main
 from workflows.tracking import registry
-from workflows.tracking import runs as tracking
 from workflows.tracking.registry import Candidate
-from workflows.tracking.server import redact
+from workflows.tracking.runs import open_parent_run
+from workflows.tracking.server import redact, tracking_uri
 
-OUTAGE = 60.0
+DOWNTIME_SECONDS = 60.0
 TASKS, BATCHES = 16, 50
-# Nothing may depend on which sample is first: none is stopped early.
+# No sample is stopped early, so that nothing depends on which sample is first.
 SETTINGS = ["dsgan.epochs=3", "reid.epochs=4", "sweep.grace_epochs=4"]
 TRIALS = [f"trial {trial:02d} stage {stage}" for trial in (1, 2)
           for stage in ("1 dsgan", "2 reid", "3 evaluation")]  # fmt: skip
@@ -47,7 +47,7 @@ TRIALS = [f"trial {trial:02d} stage {stage}" for trial in (1, 2)
 
 @pytest.fixture
 def login(monkeypatch: pytest.MonkeyPatch) -> Callable[[Server], MlflowClient]:
-    """login(server): this process logs in there; a client that looks after what happened."""
+    """login(server): sets this process's user and password for the server; returns a client."""
 
     def enter(server: Server) -> MlflowClient:
         for name, value in server.login.items():
@@ -59,7 +59,7 @@ def login(monkeypatch: pytest.MonkeyPatch) -> Callable[[Server], MlflowClient]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that keeps its records in a file."""
+    """A server with a SQLite file."""
     folder = tmp_path_factory.mktemp("server")
     server = Server(folder, f"sqlite:///{folder / 'server.db'}", {})
     server.start()
@@ -71,67 +71,66 @@ def test_passwords_are_taken_from_addresses(monkeypatch: pytest.MonkeyPatch, tmp
     names = [f"MLFLOW_TRACKING_{part}" for part in ("URI", "USERNAME", "PASSWORD")]
     for name, value in zip(names, ("https://a%40b:p%2Fw@host:5000/x", "other", "other"), strict=True):
         monkeypatch.setenv(name, value)
-    assert tracking.tracking_uri(tmp_path) == "https://host:5000/x"
+    assert tracking_uri(tmp_path) == "https://host:5000/x"
     assert [os.environ[name] for name in names] == ["https://host:5000/x", "a@b", "p/w"]
-    # A database's stays there, but is not shown; the run to continue is found by what was shown.
+    # A database keeps its password but is printed without; the redacted address finds it again.
     database = "postgresql://user:pass@host/records?sslpassword=pass"
     monkeypatch.setenv(names[0], database)
     assert redact(database) == "postgresql://host/records"
-    assert tracking.tracking_uri(tmp_path, "postgresql://host/records") == database
-    assert tracking.tracking_uri(tmp_path, "sqlite:////other.db") == "sqlite:////other.db"
-    assert redact("sqlite:////other.db") == "sqlite:////other.db"
+    assert tracking_uri(tmp_path, "postgresql://host/records") == database
+    (tmp_path / "other.db").touch()
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    assert tracking_uri(tmp_path, other) == redact(other) == other
 
 
-def test_a_file_named_from_here_is_the_same_one_for_workers(
-    monkeypatch: pytest.MonkeyPatch, in_folder: Path
-):
+def test_a_relative_store_is_made_absolute_for_workers(monkeypatch: pytest.MonkeyPatch, in_folder: Path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    assert tracking.tracking_uri(Path("/elsewhere")) == f"sqlite:///{in_folder / 'mlflow.db'}"
+    assert tracking_uri(Path("/elsewhere")) == f"sqlite:///{in_folder / 'mlflow.db'}"
 
 
-WORDS = {
+MESSAGES = {
     "wrong password": "does not know this user: set .*MLFLOW_TRACKING_PASSWORD",
     "no password": "does not know this user: set .*MLFLOW_TRACKING_PASSWORD",
     "password in address": "does not know this user: set .*MLFLOW_TRACKING_PASSWORD",
     "unknown host": r"no answer from http://mlflow\.invalid:5000: Failed to resolve",
-    "nobody there": r"no answer from http://127\.0\.0\.1:\d+: .*Connection refused",
+    "not running": r"no answer from http://127\.0\.0\.1:\d+: .*Connection refused",
 }
 
 
-@pytest.mark.parametrize("case", WORDS)
-def test_a_server_that_will_not_do_is_told_at_once(
+@pytest.mark.parametrize("case", MESSAGES)
+def test_an_unusable_server_is_reported_at_once(
     server: Server, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):
     secret = "not-the-password"
     addresses = {
         "password in address": f"http://admin:{secret}@127.0.0.1:{server.port}",
         "unknown host": "http://mlflow.invalid:5000",
-        "nobody there": f"http://admin:{secret}@127.0.0.1:{free_port()}",
+        "not running": f"http://admin:{secret}@127.0.0.1:{free_port()}",
     }
-    given = {"wrong password": ("admin", secret)}.get(case, ("", ""))
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", given[0])
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", given[1])
+    user, password = {"wrong password": ("admin", secret)}.get(case, ("", ""))
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", addresses.get(case, server.uri))
     began = time.monotonic()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(["run", "--preset", "demo", "--data", str(tmp_path), "--out", str(tmp_path / "out")])
     assert time.monotonic() - began < 30
     (line,) = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2 and re.search(WORDS[case], line), line
+    assert exit_info.value.code == 2 and re.search(MESSAGES[case], line), line
     assert secret not in line and not (tmp_path / "out").exists()
 
 
-def test_lost_answers_double_nothing(server: Server, login, tmp_path: Path, tiny_config, tiny_data):
+def test_lost_answers_duplicate_nothing(server: Server, login, tmp_path: Path, tiny_config, tiny_data):
     client = login(server)
     weights = tmp_path / "trial01-a.safetensors"
     save_file({"weight": torch.zeros(1)}, weights)
-    candidate = Candidate(0.5, "people", "data")
+    candidate = Candidate(0.5, "held out", "data")
     with losing_answers(server.port) as (uri, lost):
-        run = tracking.open_workflow(uri, tiny_config, "flaky", tiny_data, "data", None)
+        run = open_parent_run(uri, tiny_config, "flaky", tiny_data, "data", None)
         child = run.child("stage", "stage 1", {"lr": 0.1})
         for epoch in (1, 2, 3):
             child.log_metrics({"loss/total": 0.5, "val_mAP": 0.1 * epoch}, step=epoch)
-        child.log_picture(torch.zeros(3, 4, 4, dtype=torch.uint8), "translations/epoch_001.png")
+        child.log_image(torch.zeros(3, 4, 4, dtype=torch.uint8), "translations/epoch_001.png")
         child.close()
         assert run.child("stage", "stage 1", {"lr": 0.1}) == child
         version = registry.register(run, "flaky", {1: weights}, 96, candidate)
@@ -155,12 +154,12 @@ def test_lost_answers_double_nothing(server: Server, login, tmp_path: Path, tiny
     assert (fetched / weights.name).read_bytes() == weights.read_bytes()
 
 
-# --- with PostgreSQL, a whole run, and a server away ---
+# --- PostgreSQL, a whole run, server downtime ---
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that keeps its records in PostgreSQL."""
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with PostgreSQL."""
     with postgres() as (uri, password):
         server = Server(tmp_path_factory.mktemp("server"), uri, password)
         server.start()
@@ -169,10 +168,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def make_command(real: Server, tiny_data, tiny_settings, tmp_path_factory: pytest.TempPathFactory):
-    """make_command(uri): a command that logs to the server, by another address of it if given."""
+def make_command(
+    postgres_server: Server, tiny_data, tiny_settings, tmp_path_factory: pytest.TempPathFactory
+):
+    """make_command(uri): a command that logs to the server at this address."""
 
-    def make(uri: str = real.uri, **env: str) -> Command:
+    def make(uri: str = postgres_server.uri, **env: str) -> Command:
         env |= {"MLFLOW_TRACKING_URI": uri}
         settings = [*tiny_settings, *SETTINGS]
         return Command(tmp_path_factory.mktemp("run"), tiny_data, settings, env)
@@ -181,43 +182,48 @@ def make_command(real: Server, tiny_data, tiny_settings, tmp_path_factory: pytes
 
 
 @pytest.fixture(scope="module")
-def calm(real: Server, make_command: Callable[..., Command]) -> Command:
-    """A run that nothing disturbed."""
-    command = make_command(**real.login)
-    printed = ended(command.start())
-    assert real.uri in printed and real.password not in printed
+def undisturbed(postgres_server: Server, make_command: Callable[..., Command]) -> Command:
+    """A run without any failure."""
+    command = make_command(**postgres_server.login)
+    printed = output_of(command.start())
+    assert postgres_server.uri in printed and postgres_server.password not in printed
     return command
 
 
 @pytest.mark.cluster
-def test_a_run_keeps_all_it_has_on_the_server(real: Server, calm: Command, login, tiny_data: Path):
-    client = login(real)
-    runs = run_of(client, calm)
+def test_a_run_stores_everything_on_the_server(
+    postgres_server: Server, undisturbed: Command, login, tiny_data: Path
+):
+    client = login(postgres_server)
+    runs = run_of(client, undisturbed)
     assert set(runs) == {"run demo", "sweep sample-01", "sweep sample-02", *TRIALS}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert all(run.info.artifact_uri.startswith("mlflow-artifacts:/") for run in runs.values())
     parent, stage = runs["run demo"].info.run_id, runs["trial 01 stage 1 dsgan"].info.run_id
-    fetched = Path(client.download_artifacts(parent, "results.json", str(calm.folder)))
-    assert json.loads(fetched.read_text()) == calm.results
+    fetched = Path(client.download_artifacts(parent, "results.json", str(undisturbed.folder)))
+    assert json.loads(fetched.read_text()) == undisturbed.results
     pictures = [Path(file.path).name for file in client.list_artifacts(stage, "translations")]
     assert pictures == ["epoch_001.png", "epoch_002.png", "epoch_003.png"]
-    assert len(list(real.artifacts.rglob(f"{stage}/**/epoch_00*.png"))) == 3
-    assert {path.name for path in calm.folder.iterdir()} == {"out", "results.json"}
-    assert calm.results["mlflow_uri"] == real.uri
+    assert len(list(postgres_server.artifacts.rglob(f"{stage}/**/epoch_00*.png"))) == 3
+    assert {path.name for path in undisturbed.folder.iterdir()} == {"out", "results.json"}
+    assert undisturbed.results["mlflow_uri"] == postgres_server.uri
 
     options = ["--dataset", "regdb", "--data", str(tiny_data), "--json", "figures.json"]
-    ended(calm.tsme("test", *options, "--resume", "models:/tsme-regdb@champion"))
-    assert json.loads((calm.folder / "figures.json").read_text())["trials"] == calm.results["trials"]
+    output_of(undisturbed.tsme("test", *options, "--resume", "models:/tsme-regdb@champion"))
+    assert (
+        json.loads((undisturbed.folder / "figures.json").read_text())["trials"]
+        == undisturbed.results["trials"]
+    )
 
 
 @pytest.mark.cluster
-def test_many_tasks_log_at_once_and_nothing_is_lost(
-    real: Server, ray_here, login, tmp_path: Path, tiny_config
+def test_concurrent_logging_loses_nothing(
+    postgres_server: Server, ray_here, login, tmp_path: Path, tiny_config
 ):
-    client = login(real)
-    parent = tracking.open_workflow(real.uri, tiny_config, "crowd", tmp_path, "data", None)
+    client = login(postgres_server)
+    parent = open_parent_run(postgres_server.uri, tiny_config, "crowd", tmp_path, "data", None)
 
-    @ray.remote(num_cpus=0.1, runtime_env={"env_vars": real.login})
+    @ray.remote(num_cpus=0.1, runtime_env={"env_vars": postgres_server.login})
     def log(task: int) -> float:
         run, slowest = parent.child(f"task {task}", f"task {task}", {"task": task}), 0.0
         for batch in range(BATCHES):
@@ -229,8 +235,8 @@ def test_many_tasks_log_at_once_and_nothing_is_lost(
 
     slowest = max(ray.get([log.remote(task) for task in range(TASKS)]))
     print(f"slowest of {TASKS * BATCHES} calls: {slowest:.2f} s")
-    mine = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
-    runs = client.search_runs([parent.experiment_id], mine)
+    of_parent = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    runs = client.search_runs([parent.experiment_id], of_parent)
     assert len(runs) == TASKS and {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         task = int(run.data.params["task"])
@@ -242,52 +248,64 @@ def test_many_tasks_log_at_once_and_nothing_is_lost(
 
 
 @pytest.mark.cluster
-def test_a_server_away_for_a_minute_leaves_no_trace(real: Server, calm: Command, make_command, login):
-    client = login(real)
-    # By an address that holds the password: it is seen nowhere afterwards.
-    struck = make_command(f"http://admin:{real.password}@127.0.0.1:{real.port}")
-    process = struck.start(MLFLOW_TRACKING_USERNAME="", MLFLOW_TRACKING_PASSWORD="")
-    wait_for(lambda: steps(client, struck, "trial 01 stage 1 dsgan") >= 1, "training", 300)
-    real.stop()
-    time.sleep(OUTAGE)
-    real.start()
-    assert process.poll() is None, "it was over before the server came back"
-    printed = ended(process)
-    assert records(client, struck) == records(client, calm)
-    assert struck.results["trials"] == calm.results["trials"]
-    assert real.password not in printed and struck.results["mlflow_uri"] == real.uri
-    files = [path for path in struck.folder.rglob("*") if path.is_file()]
-    assert not [path for path in files if real.password.encode() in path.read_bytes()]
-    for run in run_of(client, struck).values():
-        assert real.password not in str(run.data.params) + str(run.data.tags)
+def test_a_minute_of_downtime_changes_nothing(
+    postgres_server: Server, undisturbed: Command, make_command, login
+):
+    client = login(postgres_server)
+    # The address contains the password, which must not appear anywhere afterwards.
+    interrupted = make_command(
+        f"http://admin:{postgres_server.password}@127.0.0.1:{postgres_server.port}"
+    )
+    process = interrupted.start(MLFLOW_TRACKING_USERNAME="", MLFLOW_TRACKING_PASSWORD="")
+    wait_for(lambda: steps(client, interrupted, "trial 01 stage 1 dsgan") >= 1, "training", 300)
+    postgres_server.stop()
+    time.sleep(DOWNTIME_SECONDS)
+    postgres_server.start()
+    assert process.poll() is None, "the run ended before the server came back"
+    printed = output_of(process)
+    assert records(client, interrupted) == records(client, undisturbed)
+    assert interrupted.results["trials"] == undisturbed.results["trials"]
+    assert (
+        postgres_server.password not in printed
+        and interrupted.results["mlflow_uri"] == postgres_server.uri
+    )
+    files = [path for path in interrupted.folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if postgres_server.password.encode() in path.read_bytes()]
+    for run in run_of(client, interrupted).values():
+        assert postgres_server.password not in str(run.data.params) + str(run.data.tags)
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("moment", ["sweep sample-01", "trial 01 stage 1 dsgan"])
-def test_a_server_away_for_longer_is_one_error_and_resumed(
-    real: Server, calm: Command, make_command, login, moment: str
+@pytest.mark.parametrize("stage", ["sweep sample-01", "trial 01 stage 1 dsgan"])
+def test_longer_downtime_is_one_error_and_the_run_resumes(
+    postgres_server: Server, undisturbed: Command, make_command, login, stage: str
 ):
-    client = login(real)
-    struck = make_command(**real.login)
-    process = struck.start(MLFLOW_HTTP_REQUEST_MAX_RETRIES="3")
-    wait_for(lambda: steps(client, struck, moment) >= 1, moment, 300)
-    real.stop()
+    client = login(postgres_server)
+    interrupted = make_command(**postgres_server.login)
+    process = interrupted.start(MLFLOW_HTTP_REQUEST_MAX_RETRIES="3")
+    wait_for(lambda: steps(client, interrupted, stage) >= 1, stage, 300)
+    postgres_server.stop()
     began = time.monotonic()
     output, errors = process.communicate(timeout=300)
     seconds = time.monotonic() - began
-    real.start()
+    postgres_server.start()
     assert process.returncode == 1, output + errors
     line = errors.splitlines()[-1]
-    assert line.startswith(f"tsme: MLflow at {real.uri}: no answer") and "--resume" in line, errors
+    assert line.startswith(f"tsme: MLflow at {postgres_server.uri}: no answer") and "--resume" in line, (
+        errors
+    )
     assert "Traceback" not in errors, errors
-    print(f"gave up {moment} after {seconds:.0f} s: {line}")
-    ended(struck.start("--resume"))
-    assert struck.results["trials"] == calm.results["trials"]
-    undisturbed, mine = records(client, calm), records(client, struck)
-    assert set(mine) == set(undisturbed)
-    for name, expected in undisturbed.items():
-        assert mine[name]["files"] == expected["files"]
-        assert mine[name]["params"] == expected["params"] and mine[name]["status"] == "FINISHED"
+    print(f"gave up {stage} after {seconds:.0f} s: {line}")
+    output_of(interrupted.start("--resume"))
+    assert interrupted.results["trials"] == undisturbed.results["trials"]
+    expected_records, actual_records = records(client, undisturbed), records(client, interrupted)
+    assert set(actual_records) == set(expected_records)
+    for name, expected in expected_records.items():
+        assert actual_records[name]["files"] == expected["files"]
+        assert (
+            actual_records[name]["params"] == expected["params"]
+            and actual_records[name]["status"] == "FINISHED"
+        )
         for metric, points in expected["metrics"].items():
-            # The epoch that could not be told of is trained, and told of, again.
-            assert set(mine[name]["metrics"][metric]) == set(points)
+            # The epoch that could not be logged is trained and logged again.
+            assert set(actual_records[name]["metrics"][metric]) == set(points)

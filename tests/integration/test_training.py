@@ -26,7 +26,8 @@ from tsme.training.trial import TrialTraining
 from workflows.cluster.resources import fit_resources
 from workflows.progress import Display
 from workflows.steps.train import TrainJob, train_lane
-from workflows.tracking import runs as tracking
+from workflows.tracking.runs import open_parent_run
+from workflows.tracking.server import tracking_uri
 
 QUIET = Console(quiet=True)
 
@@ -40,8 +41,8 @@ def make_job(ray_here, tiny_config, tiny_data, in_folder):
         trial = read_regdb(tiny_data).trial(1)
         pixels = ImageCache(read_regdb(tiny_data), "data", config.image.height, config.image.width)
         chain = TrialTraining(config, 1, trial.train, None, pixels, in_folder / name)
-        uri = tracking.tracking_uri(in_folder)
-        parent = tracking.open_workflow(uri, config, name, tiny_data, "data", None)
+        uri = tracking_uri(in_folder)
+        parent = open_parent_run(uri, config, name, tiny_data, "data", None)
         runs = {stage: parent.child(stage, stage, {}) for stage in chain.stages}
         return TrainJob(chain, "trial 01", runs)
 

@@ -215,8 +215,8 @@ class Command:
         return json.loads((self.out / "results.json").read_text())
 
 
-def ended(process: subprocess.Popen[str]) -> str:
-    """What a process that must succeed printed."""
+def output_of(process: subprocess.Popen[str]) -> str:
+    """The output of a process, which must succeed."""
     output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, output + errors
     return output + errors

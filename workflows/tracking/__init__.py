@@ -1,1 +1,1 @@
-"""MLflow: runs, metrics, the model registry. Nothing else imports it."""
+"""MLflow: its runs and its model registry. No other package imports mlflow."""

@@ -15,11 +15,8 @@ from workflows.tracking.runs import MlflowRun
 
 
 def log_epoch(run: MlflowRun, result: EpochResult) -> None:
-    """Losses by name, measurements, speed and the stage's picture of one epoch, to MLflow."""
-    losses = {f"loss/{name}": value for name, value in result.losses.items()}
-    run.log_metrics(losses | result.metrics | {"epoch_seconds": result.seconds}, step=result.epoch)
-    if result.preview is not None:
-        run.log_picture(result.preview, f"translations/epoch_{result.epoch:03d}.png")
+    """Log one epoch to MLflow."""
+    run.log_epoch(result)
 
 
 def epoch_event(label: str, result: EpochResult) -> Event:

@@ -1,12 +1,13 @@
-"""The model registry: one version holds a run's weights of all trials; `champion` is the best version.
+"""The model registry. A version holds a run's weights of all trials; the alias `champion` marks the best.
 
-What decides is the validation score, never a test figure.
+Versions are compared by validation score, never by a test figure, and only if their data are the same.
 """
 
 from __future__ import annotations
 
-import logging
+import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
@@ -27,19 +27,29 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 import tsme
 from tsme.errors import UserError
 from tsme.storage.object_store import AnyPath, RemotePath
-from workflows.tracking.runs import MlflowRun, check, connect, once
-from workflows.tracking.server import redact, why_lost
+from workflows.cluster.environment import restore
+from workflows.tracking.runs import MlflowRun
+from workflows.tracking.server import (
+    ARTIFACTS,
+    check_server,
+    connect,
+    ignore_repeated,
+    local_path,
+    redact,
+    sqlite_file,
+    why_lost,
+)
 
 CHAMPION = "champion"
-VARIABLE = "MLFLOW_TRACKING_URI"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 WEIGHTS = "weights"
-# What loading the model takes.
-SERVING = ("torch", "torchvision", "numpy", "pillow", "pydantic", "safetensors")
+# The packages that loading the model requires.
+SERVING_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pydantic", "safetensors")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a version is judged by: `score` on held-out identities of the data they come from."""
+    """What decides on promotion: `score`, the validation mAP in [0, 1], and where it was measured."""
 
     score: float
     validation_set: str
@@ -47,52 +57,57 @@ class Candidate:
 
 
 def register(
-    run: MlflowRun, name: str, weights: Mapping[int, AnyPath], descriptor: int, candidate: Candidate
+    run: MlflowRun, name: str, weights: Mapping[int, AnyPath], dimensions: int, candidate: Candidate
 ) -> int:
-    """Log the weights of all trials as one model of `run` and register it; returns its version.
+    """Log the weights of all trials as a model of the run and register it; returns the version's number.
 
-    `descriptor` is the length of a descriptor. The same weights of a run are registered once: asked
-    again (after a resume), it returns the version they are in.
+    `dimensions` is the length of an embedding. The same weights of a run are registered once: when
+    called again (in a resumed run), this returns the version they are in. If an answer is lost, the
+    repeated request creates a second version, which is deleted.
     """
     keys = ",".join(path.stem for path in weights.values())
-    with connect(run.uri) as client, _store(run.uri):
-        with once():
+    with connect(run.uri) as client, _default_store(run.uri):
+        with ignore_repeated():
             client.create_registered_model(name)
         for known in _versions(client, run, name, keys):
             return known
-        model = _log_model(client, run, weights, descriptor)
+        model_id = _log_model(client, run, weights, dimensions)
         tags = {
             "validation_mAP": repr(candidate.score),
             "validation_set": candidate.validation_set,
             "data_fingerprint": candidate.data_fingerprint,
             "weights": keys,
         }
-        client.create_model_version(name, f"models:/{model}", run.run_id, tags=tags, model_id=model)
-        version, *twins = _versions(client, run, name, keys)
-        for twin in twins:  # made where an answer was lost
-            with once():
+        client.create_model_version(name, f"models:/{model_id}", run.run_id, tags=tags, model_id=model_id)
+        number, *twins = _versions(client, run, name, keys)
+        for twin in twins:
+            with ignore_repeated():
                 client.delete_model_version(name, str(twin))
-    return version
+        # A server sets this tag, by which the model's page shows its version; a SQLite store does not.
+        registered = json.dumps([{"name": name, "version": number}])
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": registered})
+    return number
 
 
 def _versions(client: MlflowClient, run: MlflowRun, name: str, keys: str) -> list[int]:
-    """The versions that hold these weights of the run."""
-    found = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
-    return sorted(int(version.version) for version in found if version.tags.get("weights") == keys)
+    """The versions that hold these weights of the run, in ascending order."""
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
+    return sorted(int(v.version) for v in versions if v.tags.get("weights") == keys)
 
 
 def _log_model(
-    client: MlflowClient, run: MlflowRun, weights: Mapping[int, AnyPath], descriptor: int
+    client: MlflowClient, run: MlflowRun, weights: Mapping[int, AnyPath], dimensions: int
 ) -> str:
-    """The weights, and the code that loads them, as an MLflow model of the run; returns its id.
+    """Log the weights, and the code that loads them, as an MLflow model of the run; returns its id.
 
-    Not by mlflow.pyfunc.log_model, which works on a process-wide active run, and when the server is away
-    waits for it again to say so.
+    The model is created and linked to the run here, because `log_model` would do it for the active run
+    only: it would end that run, and fail if the answer to its request for the link is lost, since the
+    server refuses to link twice.
     """
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     params = client.get_run(run.run_id).data.params
     model = client.create_logged_model(run.experiment_id, "model", run.run_id, params=params)
-    known = Model(model.artifact_location, run.run_id, model_uuid=model.model_id, model_id=model.model_id)
+    model_id = str(model.model_id)
+    _link(client, run.run_id, model_id)
     with TemporaryDirectory() as folder:
         data = Path(folder) / WEIGHTS  # MLflow keeps the folder's name
         data.mkdir()
@@ -101,28 +116,25 @@ def _log_model(
                 path.download(data / path.name)
             else:
                 os.symlink(path.resolve(), data / path.name)
-        mlflow.pyfunc.save_model(
-            path=f"{folder}/model",
-            mlflow_model=known,
-            loader_module="tsme.serving",
-            data_path=str(data),
-            code_paths=[str(Path(tsme.__file__).parent)],
-            signature=_signature(descriptor),
-            input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
-            pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
-        )
-        client.log_model_artifacts(model.model_id, f"{folder}/model")
-    client.finalize_logged_model(model.model_id, "READY")
-    _link(client, run.run_id, str(model.model_id))
-    for left in client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
-        if left.status != LoggedModelStatus.READY:  # of an attempt whose answer, or process, was lost
-            with once():
-                client.delete_logged_model(left.model_id)
-    return str(model.model_id)
+        with _unchanged_path():
+            mlflow.pyfunc.log_model(
+                model_id=model_id,
+                loader_module="tsme.serving",
+                data_path=str(data),
+                code_paths=[str(Path(tsme.__file__).parent)],
+                signature=_signature(dimensions),
+                input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
+                pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
+            )
+    for other in client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
+        if other.status != LoggedModelStatus.READY:  # of an interrupted attempt, or created twice
+            with ignore_repeated():
+                client.delete_logged_model(other.model_id)
+    return model_id
 
 
 def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
-    """Note the model as an output of the run; asked again after a lost answer, the server refuses."""
+    """Record the model as an output of the run. The server refuses the repetition after a lost answer."""
     try:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
     except MlflowException:
@@ -132,83 +144,127 @@ def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
 
 
 @contextmanager
-def _store(uri: str) -> Iterator[None]:
-    """MLflow's functions that take no client work on this store, for the block.
+def _unchanged_path() -> Iterator[None]:
+    """Restore sys.path after the block: MLflow loads the model to try the example, and adds its code."""
+    before = sys.path
+    try:
+        yield
+    finally:
+        sys.path = before
 
-    So does a client's registry in a database, where it looks for a version's source. They are told
-    through an environment variable, which would otherwise decide where later runs go.
+
+@contextmanager
+def _default_store(uri: str) -> Iterator[None]:
+    """Make this the store of MLflow's functions that take no client, for the block.
+
+    The registry of a SQLite store also looks for a version's source in the default store. MLflow keeps it
+    in an environment variable, which would otherwise decide where later runs go.
     """
-    before = os.environ.get(VARIABLE)
+    before = {URI_VARIABLE: os.environ.get(URI_VARIABLE)}
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        os.environ.pop(VARIABLE, None)
-        if before is not None:
-            os.environ[VARIABLE] = before
+        restore(before)
 
 
-def _signature(descriptor: int) -> ModelSignature:
-    """Images (n, height, width, 3) to descriptors (n, descriptor)."""
+def _signature(dimensions: int) -> ModelSignature:
+    """Images (n, height, width, 3) uint8 to embeddings (n, dimensions) float32."""
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, descriptor))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, dimensions))]),
         params=ParamSchema([ParamSpec("modality", "string", "visible"), ParamSpec("trial", "long", 0)]),
     )
 
 
-def promote(run: MlflowRun, name: str, version_number: int, candidate: Candidate) -> str:
-    """Give the version the alias `champion` if it earns it; returns, and tags it with, the reason."""
+def promote(run: MlflowRun, name: str, number: int, candidate: Candidate) -> str:
+    """Move the alias `champion` to the version if it is the best; returns the decision and its reason.
+
+    The decision is saved as a tag of the version. A resumed run returns it and decides nothing again.
+    """
     with connect(run.uri) as client:
-        decided = client.get_model_version(name, str(version_number)).tags.get("decision")
-        if decided:  # a resumed run does not contest what came after it
-            return str(decided)
+        decision = client.get_model_version(name, str(number)).tags.get("decision")
+        if decision:
+            return str(decision)
         champion = _champion(client, name)
         if champion is None:
             wins, reason = True, "the first version"
-        elif int(champion.version) == version_number:
-            wins, reason = True, "as decided before it was interrupted"
+        elif int(champion.version) == number:
+            wins, reason = True, "as decided before the interruption"
         else:
-            wins, reason = _decide(champion, candidate)
+            wins, reason = _compare(champion, candidate, number)
         reason = f"{'' if wins else 'not '}champion: validation mAP {candidate.score:.4f}, {reason}"
         if wins:
-            client.set_registered_model_alias(name, CHAMPION, str(version_number))
-        client.set_model_version_tag(name, str(version_number), "decision", reason)
+            client.set_registered_model_alias(name, CHAMPION, str(number))
+        client.set_model_version_tag(name, str(number), "decision", reason)
     return reason
 
 
 def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
-    """The present champion, None if there is none."""
     number = client.get_registered_model(name).aliases.get(CHAMPION)
     return None if number is None else client.get_model_version(name, str(number))
 
 
-def _decide(champion: ModelVersion, candidate: Candidate) -> tuple[bool, str]:
-    """Whether the candidate takes the alias from the champion, and why."""
+def _compare(champion: ModelVersion, candidate: Candidate, number: int) -> tuple[bool, str]:
+    """Whether the candidate replaces the champion, and why."""
     tags = champion.tags
     if "validation_mAP" not in tags:
-        return True, f"version {champion.version}, made by others, has no score to compare with"
+        return True, f"version {champion.version}, registered by another program, has no validation mAP"
     if tags["data_fingerprint"] != candidate.data_fingerprint:
-        return True, f"version {champion.version} is of other data, with which scores do not compare"
-    theirs = float(tags["validation_mAP"])
-    wins = candidate.score > theirs
-    people = (
-        "" if tags["validation_set"] == candidate.validation_set else " (on other held-out identities)"
-    )
-    return wins, f"{'' if wins else 'not '}above version {champion.version}'s {theirs:.4f}{people}"
+        return False, (
+            f"which does not compare with version {champion.version}, the champion, of other data; to "
+            f"promote this one, move the alias in MLflow's page or call MlflowClient()."
+            f"set_registered_model_alias('{champion.name}', '{CHAMPION}', '{number}')"
+        )
+    best = float(tags["validation_mAP"])
+    wins = candidate.score > best
+    same_set = tags["validation_set"] == candidate.validation_set
+    note = "" if same_set else " (on other held-out identities)"
+    return wins, f"{'' if wins else 'not '}above version {champion.version}'s {best:.4f}{note}"
 
 
-def fetch(uri: str, tracking: str, target: Path) -> Path:
-    """Download a registered model (models:/NAME@ALIAS or models:/NAME/VERSION); returns its folder.
+def fetch(uri: str, tracking_uri: str, target: Path) -> Path:
+    """The folder of weights of a registered model (models:/NAME@ALIAS or models:/NAME/VERSION).
 
-    Raises UserError if the store does not answer, or has no such model.
+    Files of a server are downloaded to `target`. Raises UserError if the store does not answer, or if the
+    model or its files do not exist.
     """
-    check(tracking)
-    with connect(tracking), _store(tracking):
+    check_server(tracking_uri)
+    with connect(tracking_uri) as client, _default_store(tracking_uri):
         try:
-            folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target))
+            folder = _local_folder(client, uri, tracking_uri)
+            if folder is None:
+                folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target)))
         except MlflowException as error:
             if why_lost(error):
                 raise
-            raise UserError(f"{uri}: not found in {redact(tracking)} ({error.message})") from None
-    return Path(folder) / "data" / WEIGHTS
+            raise UserError(f"{uri}: not found in {redact(tracking_uri)} ({error.message})") from None
+    return folder / "data" / WEIGHTS
+
+
+def _local_folder(client: MlflowClient, uri: str, tracking_uri: str) -> Path | None:
+    """The folder of a model in a SQLite store; None if its files are not on a local disk.
+
+    A store keeps absolute paths. If the project's folder has moved, the files lie beside the store.
+    """
+    store, location = sqlite_file(tracking_uri), _location(client, uri)
+    if store is None or not location.startswith("file:"):
+        return None
+    folder = local_path(location)
+    if folder.exists():
+        return folder
+    _, marker, path = str(folder).rpartition(f"/{ARTIFACTS}/")
+    moved = store.with_name(ARTIFACTS) / path
+    if not (marker and moved.exists()):
+        raise UserError(f"{uri}: its files should be in {folder}, which does not exist")
+    return moved
+
+
+def _location(client: MlflowClient, uri: str) -> str:
+    """Where a version's files are, such as file:///project/mlartifacts/models/m-1/artifacts."""
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    if alias:
+        number = client.get_model_version_by_alias(name, alias).version
+    else:
+        name, _, number = name.rpartition("/")
+    return str(client.get_model_version_download_uri(name, str(number)))
