@@ -155,6 +155,15 @@ class ReidConfig(Frozen):
     optimizer: ReidOptimizerConfig = ReidOptimizerConfig()
 
     @model_validator(mode="after")
+    def _warmup_ends(self) -> ReidConfig:
+        if self.optimizer.warmup >= self.epochs:
+            raise ValueError(
+                f"reid.optimizer.warmup: {self.optimizer.warmup} of {self.epochs} epochs (reid.epochs), "
+                "which leaves none at the full learning rate; set it lower"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _all_images(self) -> ReidConfig:
         if self.iai and not self.pwif:
             raise ValueError("without translations there are none to invoke: set reid.iai=false as well")

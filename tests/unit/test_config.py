@@ -243,3 +243,16 @@ def test_digest_depends_on_inputs_and_is_ten_hex_digits():
     assert len(set(digests)) == 3
     assert all(len(d) == 10 and int(d, 16) >= 0 for d in digests)
     assert config.digest("seed", trial=1, people=[1, 2]) == digests[0]
+
+
+@pytest.mark.parametrize(("epochs", "accepted"), [(9, False), (10, False), (11, True)])
+def test_a_warmup_must_end_before_training_does(epochs, accepted):
+    strong, settings = preset("regdb_strong"), {"reid.epochs": epochs}
+    assert strong.reid.optimizer.warmup == 10
+    if accepted:
+        assert override(strong, settings).reid.epochs == epochs
+    else:
+        with pytest.raises(
+            UserError, match=rf"reid.epochs={epochs}: reid.optimizer.warmup: 10 of {epochs}"
+        ):
+            override(strong, settings)

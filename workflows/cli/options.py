@@ -79,12 +79,6 @@ def build_config(preset_name: str, settings: list[str]) -> Config:
     from tsme.presets import preset
 
     config = override(preset(preset_name), parse_settings(settings))
-    warmup, epochs = config.reid.optimizer.warmup, config.reid.epochs
-    if warmup >= epochs:
-        raise UserError(
-            f"reid.optimizer.warmup: {warmup} of {epochs} epochs (reid.epochs), which leaves none at the "
-            "full learning rate; set it lower"
-        )
     weights = {
         f"{stage}.backbone.weights": str(path.resolve())
         for stage in ("dsgan", "reid")
