@@ -6,7 +6,6 @@ Presets (`tsme.presets`) return a `Config`; `override` is the one way to change 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tsme.errors import UserError
+from tsme.storage.digest import digest
 
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -247,9 +247,7 @@ class Config(Frozen):
     def digest(self, *sections: str, **inputs: object) -> str:
         """Ten hex digits naming the result of these sections of the configuration and `inputs`."""
         values = self.model_dump(mode="json")
-        chosen = {section: values[section] for section in sections} | inputs
-        text = json.dumps(chosen, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        return digest({section: values[section] for section in sections} | inputs)
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:

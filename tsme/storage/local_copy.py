@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tsme.errors import UserError
+from tsme.storage.digest import digest
 from tsme.storage.object_store import RemotePath
 
 
@@ -84,4 +84,4 @@ def _version(folder: RemotePath) -> str:
     if not files:
         raise UserError(f"{folder}: no such file or folder")
     listed = sorted((entry.path, entry.size, entry.mtime_ns) for entry in files)
-    return hashlib.sha256(repr((folder.uri, listed)).encode()).hexdigest()[:16]
+    return digest([folder.uri, listed], digits=16)

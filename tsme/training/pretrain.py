@@ -6,8 +6,6 @@ first learns, in both modalities at once, to tell apart people who are in no dat
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from tsme.models.backbone import Backbone, Normalise
 from tsme.models.reid import FUSED_STRIPES, rows, stripes
 from tsme.seeding import derive, generator
 from tsme.storage.atomic import replacing
+from tsme.storage.digest import digest
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
 from tsme.training.loop import EpochResult, fit, timed
@@ -76,8 +75,7 @@ class SyntheticWeights:
     def key(self) -> str:
         """Ten hex digits."""
         shape = [self.config.architecture, self.config.width, self.image.model_dump()]
-        text = json.dumps([SEED, shape, asdict(self.recipe)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        return digest([SEED, shape, asdict(self.recipe)])
 
     def file(self, products: AnyPath) -> AnyPath:
         """Where the weights lie in a folder of finished stages."""
