@@ -1,4 +1,4 @@
-"""`python -m tune`: the same as `tsme sweep`."""
+"""`python -m tune` is the same as `tsme sweep`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the sweep searches: learning rates and loss weights, around the values of the preset."""
+"""The search space of the sweep: learning rates and loss weights around the configured values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Space = dict[str, Any]
 def search_space(config: Config) -> Space:
     """Distributions by dotted configuration key, as `tsme.config.override` takes them.
 
-    Learning rates and w_hc range over a factor of three either side of the preset's value (their
-    effect is multiplicative), the heads' weights over [0.25, 2] as published values are all 1.
-    λ_cyc and λ_id come from a few values each, so that samples that agree on them share one stage 1.
-    What is left out of the method, or set to 0, is left out of the search.
+    Learning rates and the hetero-centre weight range over a factor of three either side of the
+    configured value, because their effect is multiplicative; the heads' weights over [0.25, 2], because
+    the published values are all 1. The cycle and identity weights of stage 1 have three values each, so
+    that samples with equal ones share a trained stage 1. Parts of the method that are off, or have
+    weight 0, are not searched.
     """
     reid, dsgan = config.reid, config.dsgan
     space = {
@@ -34,13 +35,13 @@ def search_space(config: Config) -> Space:
         key: value > 0
         and (reid.iai or key not in ("reid.loss.real", "reid.loss.translated"))
         and (reid.pwif or not key.startswith("dsgan."))
-        for key, value in configured(config, space).items()
+        for key, value in current_point(config, space).items()
     }
     return {key: space[key] for key in space if used[key]}
 
 
-def configured(config: Config, space: Space) -> dict[str, float]:
-    """The point of the space the configuration stands at: the sweep's first sample."""
+def current_point(config: Config, space: Space) -> dict[str, float]:
+    """The configuration's own values of the searched keys: the sweep's first sample."""
     tree: Any = config.model_dump()
     point: dict[str, float] = {}
     for key in space:

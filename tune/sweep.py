@@ -1,7 +1,8 @@
-"""The sweep: Optuna proposes samples, ASHA stops bad ones early, and a stopped sweep goes on.
+"""The sweep: Optuna proposes samples, ASHA stops bad ones early.
 
-What a sample runs is handed in; it reports `epoch` (from 1; the last one if it diverged, so that it is
-not waited for), how many it `trained`, `val_mAP`, and the best so far as `best_mAP` and `best_epoch`.
+The function that trains a sample is an argument. It reports to Ray Tune `epoch` (from 1; the last epoch
+if it diverged, so that ASHA does not wait for it), the number of epochs `trained`, `val_mAP`, and the
+best `val_mAP` so far and its epoch as `best_mAP` and `best_epoch`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from typing import Any
 
 import optuna
 import ray
-import ray.cloudpickle
 import ray.tune
-from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
@@ -25,19 +24,17 @@ from tsme.config import Config
 from tsme.errors import JobFailed, UserError, failure
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath, answering
-from tune.spaces import Space, configured
+from tune.ray_internals import callback_error, keep_secrets_from_samples, sample_error, sample_number
+from tune.spaces import Space, current_point
 
 METRIC = "val_mAP"
-# Ray Tune would hand these to its samples in a runtime environment, which Ray writes into its logs and
-# shows on its dashboard. A node has its own.
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A tried configuration: what it changed, its best validation mAP in [0, 1], and at which epoch.
+    """A tried configuration: the values it changed, its best validation mAP in [0, 1] and that epoch.
 
-    `epochs` is how far it was trained; fewer than asked for if it was stopped early.
+    `epochs` is the number of epochs trained, fewer than configured if it was stopped early.
     """
 
     name: str
@@ -48,7 +45,7 @@ class Sample:
 
 
 def sweep(
-    run_sample: Callable[[dict[str, Any]], None],
+    train_sample: Callable[[dict[str, Any]], None],
     space: Space,
     *,
     config: Config,
@@ -56,33 +53,36 @@ def sweep(
     storage: AnyPath,
     name: str,
 ) -> list[Sample]:
-    """Try `samples` points of the space, the configured one first; best sample first.
+    """Try `samples` points of the space, starting with the values of `config`; best sample first.
 
-    Called again with the same storage and name it continues where it was stopped. Raises UserError or
-    JobFailed if every sample failed, UserError if a stopped one's samples took other CPUs and GPUs.
+    Called again with the same storage and name, it continues the sweep. Raises UserError or JobFailed if
+    every sample failed, UserError if a continued sweep would need other resources per sample.
     """
     resources = {"CPU": _cpus(config), "GPU": config.resources.gpus or 0}
 
-    def run(values: dict[str, Any]) -> None:  # Ray Tune takes plain functions only
-        run_sample(values)
+    def train(values: dict[str, Any]) -> None:  # Ray Tune accepts plain functions only
+        train_sample(values)
 
-    trainable = ray.tune.with_resources(run, resources)
-    path = str(storage / name)
-    # A failed sample's traceback lies in the sample's folder; what ends the sweep is one line.
+    trainable = ray.tune.with_resources(train, resources)
+    # A failed sample's traceback is in the sample's folder; the sweep itself fails with one line.
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+    keep_secrets_from_samples()
     with answering(storage):
-        _claim(storage / f"{name}-resources.json", resources)
-        if ray.tune.Tuner.can_restore(path):
+        _check_resources(storage / f"{name}-resources.json", resources)
+        if ray.tune.Tuner.can_restore(str(storage / name)):
             tuner = ray.tune.Tuner.restore(
-                path, trainable, param_space=space, resume_unfinished=True, restart_errored=True
+                str(storage / name),
+                trainable,
+                param_space=space,
+                resume_unfinished=True,
+                restart_errored=True,
             )
         else:
             tuner = _new_tuner(trainable, space, config, samples, storage, name)
         try:
             results = tuner.fit()
         except ray.tune.TuneError as error:
-            raise _ours(error) or error from None
+            raise callback_error(error) or error from None
     tried = [_sample(result) for result in results if result.metrics and "best_mAP" in result.metrics]
     if not tried:
         first = next((result.error for result in results if result.error), None)
@@ -90,8 +90,11 @@ def sweep(
     return sorted(tried, key=lambda sample: (-sample.score, sample.name))
 
 
-def _claim(file: AnyPath, resources: dict[str, float]) -> None:
-    """Note what a sample takes; Ray Tune would have a stopped sweep's samples take the same for ever."""
+def _check_resources(file: AnyPath, resources: dict[str, float]) -> None:
+    """Record the resources of a sample; raise UserError if a continued sweep has others.
+
+    Ray Tune would go on with the recorded ones, whatever is passed to it.
+    """
     if not file.exists():
         write_json(file, resources)
     elif (before := read_json(file)) != resources:
@@ -102,29 +105,18 @@ def _claim(file: AnyPath, resources: dict[str, float]) -> None:
         )
 
 
-class NoUseTrying(ray.tune.Callback):
-    """Ends a sweep whose sample met what the next will meet too: a tracking server gone for good."""
+class StopOnJobFailed(ray.tune.Callback):
+    """Abort the sweep on JobFailed: other samples would fail the same way."""
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Raise what the sample raised, if it is a JobFailed; Ray Tune then tries it no more."""
-        try:
-            error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-        except (OSError, TypeError):
-            return  # it left no exception
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, JobFailed):
-            raise cause
-
-
-def _ours(error: BaseException | None) -> JobFailed | None:
-    """The JobFailed that Ray Tune was handling when it raised the error."""
-    while error is not None and not isinstance(error, JobFailed):
-        error = error.__context__
-    return error
+        """Called before a failed sample is tried again; an exception here ends the sweep."""
+        error = sample_error(trial)
+        if isinstance(error, JobFailed):
+            raise error
 
 
 def _cpus(config: Config) -> int:
-    """CPUs of a sample: as configured, or more where fewer samples run at once than would fit."""
+    """CPUs of a sample: as configured; more where `sweep.concurrent` leaves some of a node free."""
     if config.sweep.concurrent is None:
         return config.resources.cpus
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
@@ -136,9 +128,9 @@ def _new_tuner(
 ) -> ray.tune.Tuner:
     settings = config.sweep
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search: Any = None  # without a space there is one sample, and nothing to propose
+    search: Any = None  # without a space there is one sample and nothing to propose
     if space:
-        points = [configured(config, space)]
+        points = [current_point(config, space)]
         search = OptunaSearch(metric="best_mAP", mode="max", points_to_evaluate=points, seed=config.seed)
         if settings.concurrent is not None:
             search = ConcurrencyLimiter(search, max_concurrent=settings.concurrent)
@@ -156,7 +148,7 @@ def _new_tuner(
         tune_config=ray.tune.TuneConfig(
             search_alg=search,
             scheduler=scheduler,
-            reuse_actors=True,  # a process takes five seconds to start
+            reuse_actors=True,  # starting a process takes five seconds
             num_samples=samples,
             trial_name_creator=_sample_name,
             trial_dirname_creator=_sample_name,
@@ -167,14 +159,13 @@ def _new_tuner(
             verbose=0,
             failure_config=ray.tune.FailureConfig(max_failures=2),
             checkpoint_config=ray.tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[NoUseTrying()],
+            callbacks=[StopOnJobFailed()],
         ),
     )
 
 
 def _sample_name(trial: Any) -> str:
-    """sample-01 and so on: Ray Tune numbers its trials at the head of their experiment tag."""
-    return f"sample-{int(trial.experiment_tag.split('_')[0]):02d}"
+    return f"sample-{sample_number(trial):02d}"
 
 
 def _sample(result: Any) -> Sample:

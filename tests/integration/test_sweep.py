@@ -18,12 +18,12 @@ from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.presets import demo
 from tsme.training.trial import TrialTraining
-from tune.spaces import configured, search_space
+from tune.spaces import current_point, search_space
 from tune.sweep import Sample, sweep
 from workflows.cli.main import main
 from workflows.progress import Display
 from workflows.steps.sample import SampleJob
-from workflows.steps.sweep import doubt_of
+from workflows.steps.sweep import doubt_about
 from workflows.tracking.runs import open_parent_run
 from workflows.tracking.server import tracking_uri
 
@@ -57,7 +57,7 @@ def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
         "dsgan.loss.cycle",
         "dsgan.loss.identity",
     }
-    point = configured(tiny_config, space)
+    point = current_point(tiny_config, space)
     assert override(tiny_config, point) == tiny_config
     for key, domain in space.items():
         drawn = domain.sample()
@@ -100,7 +100,7 @@ def test_bad_samples_stop_early_and_the_best_comes_first(ray_here, tiny_config, 
     )
     assert sum(s.epochs for s in tried) < 5 * 8
     first = next(s for s in tried if s.name == "sample-01")
-    assert first.values == configured(config, search_space(config))
+    assert first.values == current_point(config, search_space(config))
 
 
 def test_a_sequential_sweep_repeats_to_the_digit(ray_here, tiny_config, tmp_path: Path):
@@ -152,13 +152,13 @@ def test_a_stopped_sweep_goes_on_with_the_same_resources_only(ray_here, tiny_con
 def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data, in_folder: Path):
     trial = read_regdb(tiny_data).trial(1)
     config = override(tiny_config, {"resources.gpus": 0, "sweep.concurrent": 1})
-    pixels = ImageCache(read_regdb(tiny_data), "data", 8, 8)  # not the size of the configuration
-    chain = TrialTraining(config, 1, trial.train, trial.test, pixels, in_folder / "stages")
+    images = ImageCache(read_regdb(tiny_data), "data", 8, 8)  # not the size of the configuration
+    training = TrialTraining(config, 1, trial.train, trial.test, images, in_folder / "stages")
     uri = tracking_uri(in_folder)
     parent = open_parent_run(uri, config, "test", tiny_data, "data", None)
     with Display(Console(quiet=True)) as display, pytest.raises(JobFailed):
         sweep(
-            SampleJob(chain, parent, display.board),
+            SampleJob(training, parent, display.board),
             {}, config=config, samples=1, storage=in_folder, name="sweep",
         )  # fmt: skip
     (run,) = MlflowClient(uri).search_runs(
@@ -179,15 +179,14 @@ def test_the_command_ends_with_the_run_that_has_the_winners_values(
     assert (program, command, *words[:4]) == ("tsme", "run", "--preset", "demo", "--data", str(tiny_data))
     assert set(words[4::2]) == {"--set"}
     (best,) = json.loads((in_folder / "runs" / "sweep-demo" / "sweep.json").read_text())
-    epochs = f"reid.epochs={best['epoch']}"
-    config = override(demo(), parse_settings([*asked, epochs]))
+    config = override(override(demo(), parse_settings(asked)), best["values"])
     assert override(demo(), parse_settings(words[5::2])) == config
 
 
 @pytest.mark.parametrize(("epoch", "doubted"), [(1, True), (3, True), (4, False), (10, False)])
 def test_a_winner_of_the_first_epochs_is_doubted(tiny_config, epoch, doubted):
     config = override(tiny_config, {"reid.epochs": 10, "sweep.grace_epochs": 3})
-    doubt = doubt_of(Sample("sample-07", {}, 0.1, epoch, 10), config)
+    doubt = doubt_about(Sample("sample-07", {}, 0.1, epoch, 10), config)
     assert bool(doubt) == doubted
     if doubted:
         assert f"sample-07 was best after {epoch} of 10 epochs" in doubt
@@ -195,4 +194,4 @@ def test_a_winner_of_the_first_epochs_is_doubted(tiny_config, epoch, doubted):
 
 def test_a_winner_that_was_trained_in_full_is_not(tiny_config):
     config = override(tiny_config, {"reid.epochs": 3, "sweep.grace_epochs": 3})
-    assert not doubt_of(Sample("sample-01", {}, 0.1, 3, 3), config)
+    assert not doubt_about(Sample("sample-01", {}, 0.1, 3, 3), config)

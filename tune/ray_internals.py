@@ -1,0 +1,54 @@
+"""The only file that uses parts of Ray Tune outside its public interface.
+
+tests/integration/test_ray_internals.py fails if one of them moves or changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray.cloudpickle
+from ray.tune.execution import class_cache
+
+from tsme.errors import JobFailed
+
+SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+
+
+def keep_secrets_from_samples() -> None:
+    """Do not copy the credentials of an object store into the samples' runtime environment.
+
+    Ray writes a runtime environment into its logs and shows it on its dashboard. Nodes have credentials
+    of their own. Ray Tune has no option for this.
+    """
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+
+
+def sample_number(trial: Any) -> int:
+    """The position of a Ray Tune trial in its sweep, from 1, also after `Tuner.restore`.
+
+    The experiment tag starts with it ("3_reid.optimizer.lr=0.02"). A counter of our own would start again
+    after a restore.
+    """
+    return int(trial.experiment_tag.split("_")[0])
+
+
+def sample_error(trial: Any) -> BaseException | None:
+    """The exception that a trial left when it failed, if any."""
+    try:
+        error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):
+        return None
+    return getattr(error, "cause", None) or error
+
+
+def callback_error(error: BaseException | None) -> JobFailed | None:
+    """The JobFailed raised by a callback, which ended the sweep with a TuneError.
+
+    Ray Tune raises its TuneError while it handles the callback's exception, and puts only the text of the
+    traceback into it.
+    """
+    while error is not None and not isinstance(error, JobFailed):
+        error = error.__context__
+    return error
