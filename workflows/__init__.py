@@ -1,5 +1,5 @@
-"""Orchestration: where the method, the search, Ray and MLflow meet."""
+"""Orchestration: runs the method and the search on Ray and records them in MLflow."""
 
 import time
 
-BEGAN = time.monotonic()  # of the command: what is imported after this is a part of its time
+STARTED = time.monotonic()  # before the slow imports, which count as part of a command's time

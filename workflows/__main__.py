@@ -1,4 +1,4 @@
-"""`python -m workflows`: the `tsme` command."""
+"""`python -m workflows` is the `tsme` command."""
 
 from workflows.cli.main import main
 

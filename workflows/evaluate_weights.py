@@ -1,4 +1,4 @@
-"""`tsme test`: evaluate weights from files or from the registry, as the workflow does."""
+"""`tsme test`: evaluate weights from files or from the model registry, as the workflow does."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from tsme.config import DatasetName, EvaluationConfig, ResourcesConfig
+from tsme.config import Config, DatasetName, EvaluationConfig, ResourcesConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.errors import UserError
 from tsme.evaluation.protocols import DESCRIPTIONS, searches
-from tsme.evaluation.results import EvaluationResult, summarise
+from tsme.evaluation.results import summarise
 from tsme.models.checkpoint import read_provenance
-from tsme.report.tables import result_lines
 from tsme.serving import model_files
 from tsme.storage.object_store import AnyPath, any_path
 from workflows.cluster.resources import cpus_per_worker, fit_resources
 from workflows.cluster.session import cluster
 from workflows.run import read_images
-from workflows.steps.evaluate import EvaluationJob, evaluate
+from workflows.steps.evaluate import EvaluationJob, run_evaluations
 from workflows.tracking import registry
 from workflows.tracking.server import tracking_uri
 
 
-def test_weights(
+def evaluate_weights(
     dataset: DatasetName,
     data: AnyPath,
     weights: str,
@@ -38,9 +37,9 @@ def test_weights(
 ) -> dict[str, Any]:
     """Figures of the weights at a path or a models:/ URI, in the form of results.json.
 
-    "trained_on" is the fingerprint of the data they learnt from. Raises UserError if there are none,
-    if they are for another kind of data set, or if they belong to another trial and `cross_trial` is
-    not set.
+    "trained_on" is the fingerprint of their training data. Raises UserError if there are no weights, if
+    they were trained for another kind of data set, or if they belong to another trial and `cross_trial`
+    is not set.
     """
     with tempfile.TemporaryDirectory() as folder:
         if weights.startswith("models:/"):
@@ -49,23 +48,23 @@ def test_weights(
             files = model_files(path)
         else:
             files = {read_provenance(path).trial: path}
-        return _test_files(
-            dataset, data.resolve(), _for_trial(files, trial), evaluation, cross_trial, console
+        return _evaluate_files(
+            dataset, data.resolve(), _select_trial(files, trial), evaluation, cross_trial, console
         )
 
 
-def _for_trial(files: dict[int, AnyPath], trial: int | None) -> dict[int, AnyPath]:
-    """Which weights score which trial: its own where there are any, else the only ones given."""
+def _select_trial(files: dict[int, AnyPath], trial: int | None) -> dict[int, AnyPath]:
+    """The weights to evaluate on each trial: the trial's own, or the only ones given."""
     if trial is None:
         return files
     if trial in files:
         return {trial: files[trial]}
-    if len(files) == 1:  # refused later, naming both trials, unless it was asked for
+    if len(files) == 1:  # refused later, with both trials named, unless cross_trial is set
         return {trial: next(iter(files.values()))}
     raise UserError(f"--trial {trial}: there are weights of trials {', '.join(map(str, files))}")
 
 
-def _test_files(
+def _evaluate_files(
     dataset: DatasetName,
     data: AnyPath,
     files: dict[int, AnyPath],
@@ -77,36 +76,33 @@ def _test_files(
     if provenance.config.dataset != dataset:
         raise UserError(f"--dataset {dataset}: the weights were trained for {provenance.config.dataset}")
     opened = open_dataset(dataset, data)
-    pixels = read_images(opened, list(files), provenance.config.image, console)
-    wanted = {number: searches(opened, opened.trial(number), evaluation) for number in files}
-    labels = {number: f"trial {number:02d}" for number in files}
+    images = read_images(opened, list(files), provenance.config.image, console)
+    protocol = {number: searches(opened, opened.trial(number), evaluation) for number in files}
     with cluster():
-        # The same threads as in training's own evaluation: sums then come out the same to the digit.
-        cpus = cpus_per_worker(provenance.config.resources.cpus)
-        alone = provenance.config.model_copy(update={"resources": ResourcesConfig(cpus=cpus)})
-        resources = fit_resources(alone, console).resources
-        found: dict[str, list[EvaluationResult]] = {}
-        # Files of this machine may be on no other node's disk.
+        resources = _resources(provenance.config, console)
+        # Other nodes may not see this machine's files, so their content is sent.
         sent = {n: ray.put(path.read_bytes()) if isinstance(path, Path) else path
                 for n, path in files.items()}  # fmt: skip
         jobs = {
-            labels[n]: EvaluationJob(n, weights, wanted[n], evaluation) for n, weights in sent.items()
+            f"trial {n:02d}": EvaluationJob(n, each, protocol[n], evaluation) for n, each in sent.items()
         }
-        for label, rows_of_trial, _ in evaluate(
-            jobs, pixels, resources, console=console, cross_trial=cross_trial
-        ):
-            for line in result_lines(label, rows_of_trial):
-                console.print(line, soft_wrap=True)
-            found[label] = rows_of_trial
-    rows = [row for number in files for row in found[labels[number]]]
+        rows_of = dict(run_evaluations(jobs, images, resources, console=console, cross_trial=cross_trial))
+    rows = [row for label in jobs for row in rows_of[label]]
     return {
         "dataset": dataset,
         "protocol": DESCRIPTIONS[dataset] + "; weights of another trial allowed" * cross_trial,
         "config": provenance.config.model_dump(mode="json"),
         "evaluation": evaluation.model_dump(mode="json"),
         "data": str(data),
-        "data_fingerprint": pixels.fingerprint,
+        "data_fingerprint": images.fingerprint,
         "trained_on": provenance.fingerprint,
         "trials": [row.to_json() for row in rows],
         "summary": summarise(rows),
     }
+
+
+def _resources(config: Config, console: Console) -> ResourcesConfig:
+    """One worker with as many threads as in training: sums then have the same digits."""
+    cpus = cpus_per_worker(config.resources.cpus)
+    one_worker = config.model_copy(update={"resources": ResourcesConfig(cpus=cpus)})
+    return fit_resources(one_worker, console).resources

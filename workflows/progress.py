@@ -1,4 +1,4 @@
-"""What happens in many processes, told in one place: live bars on a terminal, lines in a log."""
+"""Progress of many processes on one console: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tsme.config import ResourcesConfig
 from workflows.cluster.resources import lacking
-from workflows.spells import Spell
 
-LOOK = 1.0  # seconds between looks at what there is to show
-TELL = 60.0  # seconds after which a log is told again how far a stage is
+POLL_SECONDS = 1.0
+LOG_SECONDS = 60.0  # of training between two lines about the same stage in a log
 
 
 class Event(NamedTuple):
-    """An epoch finished: of what (trial or sample), which stage, a few words.
-
-    `worked` are the seconds of work behind it, which ended at the time `ended` (of time.time()).
-    """
+    """A finished epoch: `label` names the training, `seconds` is how long the epoch took."""
 
     label: str
     stage: str
     epoch: int
     epochs: int
-    words: str
-    worked: float
-    ended: float
+    summary: str
+    seconds: float
 
 
 class Board:
@@ -41,45 +36,43 @@ class Board:
         self.events: list[Event | str] = []
 
     def post(self, event: Event | str) -> None:
-        """Add an event, or a line to show as it is."""
+        """Add an event, or a line to print as it is."""
         self.events.append(event)
 
     def take(self) -> list[Event | str]:
-        """All events since the last call."""
+        """Return and forget the events collected since the last call."""
         events, self.events = self.events, []
         return events
 
 
 class Display:
-    """Shows a board's events while its block runs; `display.board` is what workers post to.
+    """Prints a board's events while its block runs; workers post to `display.board`.
 
-    A finished stage is a line. What is not finished is a bar; where there is no terminal, a line a
-    minute at most.
-
-    With `resources` it also tells when the cluster has become too small for a training run of them.
+    A finished stage is a line. An unfinished one is a bar on a terminal; in a log, a line for every
+    minute of training. With `resources`, the display also reports when the cluster no longer has room
+    for a training run of that size.
     """
 
     def __init__(self, console: Console, resources: ResourcesConfig | None = None) -> None:
         self.console, self.resources = console, resources
         self.missing: str | None = None
-        self.spells: list[Spell] = []  # of work
-        # On the driver's node: on another it would be lost with that one, and all news after that.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        # On the driver's node: the loss of another node must not take the board with it.
+        driver_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=driver_node).remote()
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[summary]}"),
             TimeElapsedColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         self.tasks: dict[tuple[str, str], Any] = {}
-        self.told: dict[tuple[str, str], float] = {}  # when, of stages that are not finished
+        self.unlogged: dict[tuple[str, str], float] = {}  # seconds of training since the last line
         self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread = threading.Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> Display:
         self.bars.start()
@@ -97,39 +90,38 @@ class Display:
         self._show()
         self.bars.stop()
 
-    def _watch(self) -> None:
-        while not self.stopping.wait(LOOK):
+    def _poll(self) -> None:
+        while not self.stopping.wait(POLL_SECONDS):
             self._show()
 
     def _show(self) -> None:
         try:
             missing = lacking(self.resources) if self.resources else None
             events: list[Event | str] = ray.get(self.board.take.remote(), timeout=5)
-        except Exception:  # progress must never end a run: the cluster may be going down
+        except Exception:  # progress must never end a run: the cluster may be shutting down
             return
         for event in events:
             if isinstance(event, str):
-                self._say(event)
-                continue
-            self.spells.append((event.ended - event.worked, event.ended))
-            self._advance(event)
+                self._print(event)
+            else:
+                self._show_epoch(event)
         if missing != self.missing:
-            self._say(f"waiting for nodes: {missing}" if missing else "nodes are there again")
+            self._print(f"waiting for nodes: {missing}" if missing else "all nodes are back")
             self.missing = missing
 
-    def _advance(self, event: Event) -> None:
+    def _show_epoch(self, event: Event) -> None:
         key = (event.label, event.stage)
         name = f"{event.label} {event.stage}"
         if key not in self.tasks:
-            self.tasks[key] = self.bars.add_task(name, total=event.epochs, words="")
-            self.told[key] = event.ended - event.worked
-        self.bars.update(self.tasks[key], completed=event.epoch, words=event.words)
+            self.tasks[key] = self.bars.add_task(name, total=event.epochs, summary="")
+        self.bars.update(self.tasks[key], completed=event.epoch, summary=event.summary)
+        self.unlogged[key] = self.unlogged.get(key, 0.0) + event.seconds
         finished = event.epoch >= event.epochs
         if finished:
             self.bars.update(self.tasks[key], visible=False)
-        if finished or (not self.console.is_terminal and event.ended - self.told[key] >= TELL):
-            self.told[key] = event.ended
-            self.console.print(f"  {name}: epoch {event.epoch}/{event.epochs}, {event.words}")
+        if finished or (not self.console.is_terminal and self.unlogged[key] >= LOG_SECONDS):
+            self.unlogged[key] = 0.0
+            self._print(f"{name}: epoch {event.epoch}/{event.epochs}, {event.summary}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.console.print(f"  {line}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A run of the workflow in its folder: opened and checked, described by run.json, closed at the end."""
+"""A run of the workflow: its options, its folder, its MLflow run, and the time its steps took."""
 
 from __future__ import annotations
 
@@ -24,124 +24,117 @@ from tsme.evaluation.protocols import Search, searches
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath, RemotePath
 from tsme.training.trial import TrialTraining
-from workflows import BEGAN
+from workflows import STARTED
 from workflows.cluster.environment import in_submitted_job
 from workflows.cluster.resources import fit_resources
 from workflows.cluster.session import cluster
 from workflows.cluster.shared_storage import require_shared
-from workflows.spells import Spell, worked
 from workflows.tracking.runs import MlflowRun, check_store, experiment_name, open_parent_run
 from workflows.tracking.server import redact, sqlite_file, tracking_uri
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """What a command is asked to do. All but `name` and `resume` must be the same to resume a run.
+
+    `name` is that of the MLflow run. `trials` are all of the data set's if None. `samples` is the size
+    of the sweep.
+    """
+
+    name: str
+    config: Config
+    data: AnyPath
+    out: AnyPath
+    trials: list[int] | None = None
+    samples: int = 0
+    resume: bool = False
+
+
 @dataclass
 class WorkflowRun:
-    """A run of the workflow in the folder `out`."""
+    """An open run in the folder `out`. Without a sweep, `samples` is 1: the configuration as it is."""
 
     config: Config
     data: AnyPath
     out: AnyPath
     trials: dict[int, Trial]
-    pixels: ImageCache
+    images: ImageCache
     mlflow_run: MlflowRun
     console: Console
     samples: int
 
+    @property
+    def model_name(self) -> str:
+        return f"tsme-{self.config.dataset}"
+
     @contextmanager
-    def step(self, name: str) -> Iterator[list[Spell]]:
-        """Announce a step and note its duration in the run's timeline, which resuming continues.
-
-        The block adds to the list when its workers worked.
-        """
+    def step(self, name: str) -> Iterator[None]:
+        """Print a step's name and add its seconds to the timeline."""
         self.console.print(f"[bold]{name}[/bold]")
-        spells: list[Spell] = []
         began = time.monotonic()
-        yield spells
-        self.note(name, time.monotonic() - began, worked(spells))
+        yield
+        self.add_step(name, time.monotonic() - began)
 
-    def note(self, name: str, seconds: float, worked: float) -> None:
-        """Add a line to the timeline."""
-        line = {"step": name, "seconds": round(seconds, 1), "worked": round(worked, 1)}
+    def add_step(self, name: str, seconds: float) -> None:
+        line = {"step": name, "seconds": round(seconds, 1)}
         write_json(self.out / "timeline.json", [*self.timeline, line])
 
     @property
     def timeline(self) -> list[dict[str, Any]]:
-        """The steps so far: their seconds, and for how many of them training, translating, evaluating.
-
-        Of a step whose work goes in lanes side by side, `worked` is the mean over these.
-        """
+        """The seconds of every step so far, those before a resume included."""
         file = self.out / "timeline.json"
         return read_json(file) if file.exists() else []
 
-    @property
-    def overhead(self) -> float:
-        """The share of the steps' time in which nobody trained, translated or evaluated."""
-        seconds, worked = (sum(step[part] for step in self.timeline) for part in ("seconds", "worked"))
-        return round(1 - worked / seconds, 3) if seconds else 0.0
-
     def searches(self) -> dict[int, list[Search]]:
-        """What the protocol asks for, by trial; UserError where the test identities do not allow it."""
-        dataset, asked = self.pixels.dataset, self.config.evaluation
-        return {number: searches(dataset, trial, asked) for number, trial in self.trials.items()}
+        """The searches of the protocol, by trial.
 
-    def chain(self, config: Config, trial: int, *, only_generators: bool = False) -> TrialTraining:
+        Raises UserError if a trial's test identities do not allow them.
+        """
+        dataset, evaluation = self.images.dataset, self.config.evaluation
+        return {number: searches(dataset, trial, evaluation) for number, trial in self.trials.items()}
+
+    def training(self, config: Config, trial: int, *, only_generators: bool = False) -> TrialTraining:
         """Training of a trial on all of its training identities."""
         return TrialTraining(
             config=config,
             trial=trial,
             train=self.trials[trial].train,
             validation=None,
-            images=self.pixels,
+            images=self.images,
             folder=self.out / "stages",
             only_generators=only_generators,
         )
 
 
 @contextmanager
-def open_run(
-    config: Config,
-    data: AnyPath,
-    out: AnyPath,
-    *,
-    name: str,
-    trials: list[int] | None,
-    resume: bool,
-    console: Console,
-    samples: int = 0,
-) -> Iterator[WorkflowRun]:
-    """Open a workflow in `out`: data read, Ray up, MLflow's parent run open; closed with the block.
+def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
+    """Read the data set, start Ray and open MLflow's parent run; close both when the block ends.
 
-    `samples` of a sweep are a part of what the run is, like configuration, trials and data.
-
-    Raises UserError if `out` holds a run and `resume` is not given, or if it holds another run.
+    Raises UserError if the data have a fault, or if `out` holds another run, or one that is not to be
+    resumed.
     """
-    here = _check_places(config, out, resume)
-    data, out = data.resolve(), out.resolve()
+    mlflow_folder = _check_output(options.config, options.out, options.resume)
+    data, out, config = options.data.resolve(), options.out.resolve(), options.config
     dataset = open_dataset(config.dataset, data)
-    pixels = read_images(dataset, trials, config.image, console)
-    loaded = {number: dataset.trial(number) for number in trials or dataset.trials}
-    identity = {
-        "config": config.model_dump(mode="json", exclude={"resources", "evaluation"}),
-        "workers": config.resources.workers,
-        "trials": list(loaded),
-        "samples": samples,
-        "data_fingerprint": pixels.fingerprint,
-    }
-    known = _claim(out, identity, resume)
+    images = read_images(dataset, options.trials, config.image, console)
+    trials = {number: dataset.trial(number) for number in options.trials or dataset.trials}
+    identity = _identity(options, list(trials), images.fingerprint)
+    previous = _previous_run(out, identity, options.resume)
     with cluster():
         config = fit_resources(config, console)
-        uri = tracking_uri(here, known.get("mlflow_uri"))
+        uri = tracking_uri(mlflow_folder, previous.get("mlflow_uri"))
         mlflow_run = open_parent_run(
-            uri, config, name, data, pixels.fingerprint, known.get("mlflow_run")
+            uri, config, options.name, data, images.fingerprint, previous.get("mlflow_run")
         )
         try:
-            noted = {"mlflow_run": mlflow_run.run_id, "mlflow_uri": redact(uri)}
-            write_json(out / "run.json", identity | noted)
-            require_shared(_on_this_disk(out, uri))
+            records = {"mlflow_run": mlflow_run.run_id, "mlflow_uri": redact(uri)}
+            write_json(out / "run.json", identity | records)
+            require_shared(_local_files(out, uri))
             say = partial(console.print, soft_wrap=True)
-            say(f"data {pixels.fingerprint} in {data}\nMLflow run {mlflow_run.run_id} in {redact(uri)}")
-            run = WorkflowRun(config, data, out, loaded, pixels, mlflow_run, console, max(1, samples))
-            run.note("start", time.monotonic() - BEGAN, 0.0)
+            say(f"data {images.fingerprint} in {data}\nMLflow run {mlflow_run.run_id} in {redact(uri)}")
+            samples = max(1, options.samples)
+            run = WorkflowRun(config, data, out, trials, images, mlflow_run, console, samples)
+            run.add_step("start", time.monotonic() - STARTED)
             yield run
         except BaseException as error:
             mlflow_run.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
@@ -153,9 +146,9 @@ def open_run(
 def read_images(
     dataset: Dataset, trials: list[int] | None, size: ImageConfig, console: Console
 ) -> ImageCache:
-    """Every list and image read before anything is spent on them; UserError with the first fault.
+    """Read every list and image now, so that a fault in the data ends the command at once.
 
-    Without `trials`, one that has begun but is not complete is a fault too.
+    Raises UserError with the first fault. An incomplete trial is a fault unless `trials` are given.
     """
     faults = dataset.faults if trials is None else ()
     if faults:
@@ -168,29 +161,29 @@ def read_images(
             return lambda done, total: bars.update(task, completed=done, total=total)
 
         name = fingerprint(dataset, bar("fingerprint"))
-        pixels = ImageCache(dataset, name, size.height, size.width)
-        pixels.prepare(bar("reading images"))
-    return pixels
+        images = ImageCache(dataset, name, size.height, size.width)
+        images.prepare(bar("reading images"))
+    return images
 
 
-def _check_places(config: Config, out: AnyPath, resume: bool) -> Path:
-    """Raise UserError if results or records cannot be kept; the folder of MLflow's own file, if any."""
+def _check_output(config: Config, out: AnyPath, resume: bool) -> Path:
+    """Raise UserError if results or records cannot be kept; returns the folder for MLflow's own file."""
     if in_submitted_job():
-        _require_lasting(out)
-    here = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
-    file = out / "run.json"  # a resumed run goes on logging where it did
-    known = read_json(file).get("mlflow_uri") if resume and file.exists() else None
-    check_store(tracking_uri(here, known), experiment_name(config))
+        _check_job_output(out)
+    mlflow_folder = out if in_submitted_job() and isinstance(out, Path) else Path.cwd()
+    file = out / "run.json"  # a resumed run logs where it logged before
+    uri = read_json(file).get("mlflow_uri") if resume and file.exists() else None
+    check_store(tracking_uri(mlflow_folder, uri), experiment_name(config))
     if isinstance(out, RemotePath):
-        out.mkdir()  # or be told now that it cannot be written to
-    return here
+        out.mkdir()  # fails now if it cannot be written to
+    return mlflow_folder
 
 
-def _require_lasting(out: AnyPath) -> None:
-    """A submitted job's working folder goes with the job, so nothing is to be kept there."""
+def _check_job_output(out: AnyPath) -> None:
+    """Raise UserError for an output in the working folder of a job, which is deleted with the job."""
     if not out.is_absolute():
         raise UserError(
-            f"--out {out}: a submitted job's working folder goes with the job; give an absolute path"
+            f"--out {out}: a submitted job's working folder is deleted with it; give an absolute path"
         )
     if isinstance(out, RemotePath) and not os.environ.get("MLFLOW_TRACKING_URI"):
         raise UserError(
@@ -198,8 +191,8 @@ def _require_lasting(out: AnyPath) -> None:
         )
 
 
-def _on_this_disk(out: AnyPath, uri: str) -> dict[Path, str]:
-    """Files that workers need, unless they are in a store; and where else to put each."""
+def _local_files(out: AnyPath, uri: str) -> dict[Path, str]:
+    """Files on this machine that workers need, each with the advice for the case that they lack it."""
     files: dict[Path, str] = {}
     if isinstance(out, Path):
         files[out / "run.json"] = (
@@ -210,8 +203,23 @@ def _on_this_disk(out: AnyPath, uri: str) -> dict[Path, str]:
     return files
 
 
-def _claim(out: AnyPath, identity: dict[str, Any], resume: bool) -> dict[str, Any]:
-    """run.json of the run to continue in `out`, empty for a new one; UserError if it is taken."""
+def _identity(options: RunOptions, trials: list[int], data_fingerprint: str) -> dict[str, Any]:
+    """What a resumed run must have in common with the run it resumes."""
+    config = options.config
+    return {
+        "config": config.model_dump(mode="json", exclude={"resources", "evaluation"}),
+        "workers": config.resources.workers,
+        "trials": trials,
+        "samples": options.samples,
+        "data_fingerprint": data_fingerprint,
+    }
+
+
+def _previous_run(out: AnyPath, identity: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """run.json of the run to resume in `out`; empty if there is no run there.
+
+    Raises UserError if there is another run, or one that is not to be resumed.
+    """
     file = out / "run.json"
     if not file.exists():
         taken = [name for name in ("stages", "ray", "results.json") if (out / name).exists()]
@@ -220,11 +228,11 @@ def _claim(out: AnyPath, identity: dict[str, Any], resume: bool) -> dict[str, An
         return {}
     if not resume:
         raise UserError(f"{out}: already holds a run; --resume continues it, or choose another --out")
-    known: dict[str, Any] = read_json(file)
+    previous: dict[str, Any] = read_json(file)
     for key, value in identity.items():
-        if known.get(key) != value:
+        if previous.get(key) != value:
             raise UserError(
                 f"{out}: the run there has another {key.replace('_', ' ')}; resume it with the options "
                 "it was started with, or choose another --out"
             )
-    return known
+    return previous

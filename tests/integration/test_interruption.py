@@ -86,7 +86,8 @@ def test_killed_drivers_lose_nothing_that_was_done(folder: Path, tiny_data: Path
     assert sweep_file.stat().st_mtime_ns == swept, "the finished sweep ran again"
     assert {p: p.stat().st_mtime_ns for p in done} == done, "a finished stage 1 ran again"
     assert epochs(folder, "sweep sample-01") == [1, 2, 1, 2, 3, 4, 5, 6], "a sample ran again"
-    chosen = results["validation"]["epochs"]
+    chosen = results["config"]["reid"]["epochs"]
+    assert chosen == 6, "the schedule is that of the configuration"
     for trial in ("trial 01", "trial 02"):
         assert epochs(folder, f"{trial} stage 1 dsgan") == [1, 2]
         logged = epochs(folder, f"{trial} stage 2 reid")

@@ -25,9 +25,9 @@ from tsme.storage import object_store as remote
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import RemotePath, any_path
 from workflows.cli.main import main
-from workflows.evaluate_weights import test_weights as evaluate_weights
+from workflows.evaluate_weights import evaluate_weights
 from workflows.pipeline import run_workflow
-from workflows.run import open_run
+from workflows.run import RunOptions
 from workflows.synthetic_data import generate_with_progress
 
 QUIET = Console(quiet=True)
@@ -56,9 +56,9 @@ def clean(monkeypatch: pytest.MonkeyPatch):
 
 
 def run(config, data: str, out: str, *, resume: bool = False) -> dict[str, Any]:
-    options = {"name": "test", "trials": [2], "resume": resume, "console": QUIET, "samples": 1}
-    with open_run(config, any_path(data), any_path(out), **options) as run:
-        return run_workflow(run)
+    places = {"data": any_path(data), "out": any_path(out)}
+    options = RunOptions("test", config, **places, trials=[2], samples=1, resume=resume)
+    return run_workflow(options, QUIET)
 
 
 @pytest.fixture(scope="module")

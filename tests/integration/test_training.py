@@ -25,7 +25,7 @@ from tsme.models.checkpoint import load_model
 from tsme.training.trial import TrialTraining
 from workflows.cluster.resources import fit_resources
 from workflows.progress import Display
-from workflows.steps.train import TrainJob, train_lane
+from workflows.steps.worker_group import TrainJob, train_group
 from workflows.tracking.runs import open_parent_run
 from workflows.tracking.server import tracking_uri
 
@@ -34,30 +34,30 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture
 def make_job(ray_here, tiny_config, tiny_data, in_folder):
-    """Builds a job of trial 1 with changed settings, its products in a folder of its own."""
+    """Builds a job of trial 1 with changed settings, its results in a folder of its own."""
 
     def make(name: str, settings: dict) -> TrainJob:
         config = override(tiny_config, {"resources.gpus": 0} | settings)
         trial = read_regdb(tiny_data).trial(1)
-        pixels = ImageCache(read_regdb(tiny_data), "data", config.image.height, config.image.width)
-        chain = TrialTraining(config, 1, trial.train, None, pixels, in_folder / name)
+        images = ImageCache(read_regdb(tiny_data), "data", config.image.height, config.image.width)
+        training = TrialTraining(config, 1, trial.train, None, images, in_folder / name)
         uri = tracking_uri(in_folder)
         parent = open_parent_run(uri, config, name, tiny_data, "data", None)
-        runs = {stage: parent.child(stage, stage, {}) for stage in chain.stages}
-        return TrainJob(chain, "trial 01", runs)
+        runs = {stage: parent.child(stage, stage, {}) for stage in training.stages}
+        return TrainJob(training, "trial 01", runs)
 
     return make
 
 
 def train(job: TrainJob, folder: Path) -> None:
     with Display(QUIET) as display:
-        train_lane([job], display.board, f"test-{job.chain.folder.name}", folder / "ray")
+        train_group([job], display.board, f"test-{job.training.folder.name}", folder / "ray")
 
 
 def weights(job: TrainJob) -> dict:
     import torch
 
-    model = load_model(job.chain.model_file, torch.device("cpu"))
+    model = load_model(job.training.model_file, torch.device("cpu"))
     return {
         f"{n}.{k}": v
         for n in ("network", "generators")
@@ -83,7 +83,7 @@ def epochs_logged(job: TrainJob, stage: str) -> list[int]:
 def test_two_workers_train_together(make_job, in_folder):
     job = make_job("pair", {"resources.workers": 2, "reid.identities": 2})
     train(job, in_folder)
-    assert job.chain.is_done()
+    assert job.training.is_done()
     assert epochs_logged(job, "dsgan") == [1, 2]
     assert epochs_logged(job, "reid") == [1, 2]
     assert all(bool(value.isfinite().all()) for value in weights(job).values())
@@ -92,7 +92,7 @@ def test_two_workers_train_together(make_job, in_folder):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_lone_workers_controller_holds_no_torch(make_job, in_folder):
-    """There is one for each lane, all on the driver's node."""
+    """There is one for each worker group, all on the driver's node."""
     job = make_job("lone", {"reid.epochs": 4})
     others = living("TrainController")  # of tests before, on their way out
     with ThreadPoolExecutor(1) as aside:
@@ -143,7 +143,7 @@ def test_divergence_is_one_error_that_names_trial_and_term(make_job, in_folder):
     job = make_job("wild", {"reid.optimizer.lr": 1e30, "dsgan.epochs": 1})
     with pytest.raises(JobFailed, match=r"trial 01: reid: the loss \w+ is (nan|inf)"):
         train(job, in_folder)
-    assert not job.chain.is_done()
+    assert not job.training.is_done()
 
 
 def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
@@ -151,9 +151,9 @@ def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
     job = make_job("gap", {})
     copy = in_folder / "data"
     shutil.copytree(tiny_data, copy)
-    (copy / job.chain.train.visible.paths[0]).unlink()
-    pixels = replace(job.chain.images, dataset=read_regdb(copy), fingerprint="gap")
-    broken = replace(job, chain=replace(job.chain, images=pixels))
+    (copy / job.training.train.visible.paths[0]).unlink()
+    images = replace(job.training.images, dataset=read_regdb(copy), fingerprint="gap")
+    broken = replace(job, training=replace(job.training, images=images))
     with pytest.raises(UserError, match=r"trial 01: .*\.bmp"):
         train(broken, in_folder)
 

@@ -11,27 +11,18 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tsme.config import EvaluationConfig
+from tsme.config import Config, EvaluationConfig, override
 from tsme.errors import UserError
-from workflows.evaluate_weights import test_weights as evaluate_weights
+from workflows.evaluate_weights import evaluate_weights
 from workflows.pipeline import run_workflow
-from workflows.run import open_run
+from workflows.run import RunOptions, open_run
 
 SAMPLES = 2
 
 
 def run(config, data: Path, out: Path, **options) -> dict:
-    console = Console(quiet=True)
-    with open_run(
-        config,
-        data,
-        out,
-        name="test",
-        trials=None,
-        console=console,
-        **({"resume": False, "samples": SAMPLES} | options),
-    ) as run:
-        return run_workflow(run)
+    options = {"samples": SAMPLES} | options
+    return run_workflow(RunOptions("test", config, data, out, **options), Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +94,20 @@ def test_mlflow_holds_losses_by_name_curves_and_pictures(finished):
     assert curve and all(0 < point.value <= 1 for point in curve)
 
 
-def test_the_timeline_says_how_long_was_worked(finished):
+def test_the_chosen_configuration_has_the_best_values_and_keeps_its_schedule(finished, tiny_config):
     _, results = finished
-    steps = {line["step"].partition(":")[0]: line for line in results["timeline"]}
-    assert list(steps) == ["start", "choose", "train", "register", "evaluate", "promote"]
-    for name in ("choose", "train", "evaluate"):
-        assert 0 < steps[name]["worked"] < steps[name]["seconds"]
-    worked, seconds = (sum(line[part] for line in steps.values()) for part in ("worked", "seconds"))
-    assert results["overhead"] == pytest.approx(1 - worked / seconds, abs=1e-3)
+    best = results["validation"]["samples"][0]
+    chosen = Config.model_validate(results["config"])
+    assert chosen.reid == override(tiny_config, best["values"]).reid
+    assert chosen.reid.epochs == tiny_config.reid.epochs
+    assert 1 <= results["validation"]["best_epoch"] == best["epoch"] <= tiny_config.reid.epochs
+
+
+def test_timeline_has_the_seconds_of_every_step(finished):
+    _, results = finished
+    steps = {line["step"].partition(":")[0]: line["seconds"] for line in results["timeline"]}
+    assert list(steps) == ["start", "sweep", "train", "register", "evaluate", "promote"]
+    assert all(steps[name] > 0 for name in ("start", "sweep", "train", "evaluate"))
 
 
 def test_mlflow_parent_says_what_ran_on_what(finished):
@@ -195,10 +192,10 @@ def test_registered_model_loads_by_name_and_describes_images(finished, monkeypat
 
 def test_a_failed_run_leaves_no_mlflow_run_open(finished, tiny_config, tiny_data):
     folder, _ = finished
-    options = {"name": "fails", "trials": [1], "resume": False, "console": Console(quiet=True)}
+    options = RunOptions("fails", tiny_config, tiny_data, folder / "failed", trials=[1])
     with (
         pytest.raises(RuntimeError, match="lost"),
-        open_run(tiny_config, tiny_data, folder / "failed", **options) as run,
+        open_run(options, Console(quiet=True)) as run,
     ):
         child = run.mlflow_run.child("stage", "stage", {})
         raise RuntimeError("lost")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -53,8 +53,8 @@ class Task(Protocol):
 class EpochResult:
     """One epoch of one stage: mean loss terms over its steps, measurements, and what to resume from.
 
-    `seconds` are the epoch's own, `worked` those since the result before, by all that a chain of stages
-    does. `checkpoint` holds the living tensors: save it before asking for the next epoch.
+    `seconds` is the duration of the epoch. `checkpoint` refers to the tensors being trained: save it
+    before the next epoch starts.
     """
 
     stage: str
@@ -63,7 +63,6 @@ class EpochResult:
     losses: dict[str, float]
     metrics: dict[str, float]
     seconds: float
-    worked: float = 0.0
     preview: Tensor | None = None
     checkpoint: dict[str, Any] = field(default_factory=dict)
 
@@ -90,16 +89,6 @@ def fit(task: Task, worker: Worker, *, done: int = 0) -> Iterator[EpochResult]:
             preview=task.preview(),
             checkpoint={"stage": task.stage, "epoch": epoch, "task": task.state()},
         )
-
-
-def timed(results: Iterator[EpochResult]) -> Iterator[EpochResult]:
-    """The same, with the seconds from asking for each to having it as `worked`."""
-    while True:
-        began = time.perf_counter()
-        result = next(results, None)
-        if result is None:
-            return
-        yield replace(result, worked=time.perf_counter() - began)
 
 
 def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:

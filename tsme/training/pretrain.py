@@ -31,7 +31,7 @@ from tsme.storage.atomic import replacing
 from tsme.storage.digest import digest
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
-from tsme.training.loop import EpochResult, fit, timed
+from tsme.training.loop import EpochResult, fit
 
 SEED = 7_305_112_869  # of people that no other seed in use draws
 
@@ -97,13 +97,7 @@ def read_people(
 def pretrain(
     weights: SyntheticWeights, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
 ) -> Iterator[EpochResult]:
-    """Train the backbone on what `read_people` returns; after the last epoch its weights are in `file`."""
-    return timed(_train(weights, pictures, people, file, worker))
-
-
-def _train(
-    weights: SyntheticWeights, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
-) -> Iterator[EpochResult]:
+    """Train the backbone on the output of `read_people`; after the last epoch, write it to `file`."""
     task = BackboneTask(weights, pictures, people, worker)
     yield from fit(task, worker)
     with replacing(file) as temporary:

@@ -24,7 +24,7 @@ from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.dsgan import DsganTask
-from tsme.training.loop import EpochResult, fit, timed
+from tsme.training.loop import EpochResult, fit
 from tsme.training.reid import Pixels, ReidTask
 from tsme.training.trial import TrialTraining
 
@@ -37,12 +37,6 @@ def run_stages(
     An epoch's result is yielded before its stage's file is written, so a caller that stops reading
     (a stopped sweep sample) leaves no unfinished result.
     """
-    return timed(_run_stages(training, worker, checkpoint))
-
-
-def _run_stages(
-    training: TrialTraining, worker: Worker, checkpoint: dict[str, Any] | None
-) -> Iterator[EpochResult]:
     images = training.images.split(training.train)
     if "dsgan" in training.stages and not worker.broadcast(training.generators_file.is_file()):
         yield from _train_generators(training, images, worker, checkpoint)

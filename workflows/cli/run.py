@@ -39,23 +39,20 @@ def run(
 ) -> None:
     """Sweep, train every trial, register, evaluate, promote: from a data set to a champion."""
     config, source, numbers = build_config(preset, set_), existing_data(data), parse_trials(trials)
-    folder = any_path(out or f"runs/{preset}")
     # Imported once the options are known to be right: importing torch, Ray and MLflow takes seconds.
     from workflows.pipeline import run_workflow
-    from workflows.run import open_run
+    from workflows.run import RunOptions
 
-    with open_run(
-        config,
-        source,
-        folder,
+    options = RunOptions(
         name=f"run {preset}",
+        config=config,
+        data=source,
+        out=any_path(out or f"runs/{preset}"),
         trials=numbers,
-        resume=resume,
-        console=console,
         samples=sweep,
-    ) as opened:
-        results = run_workflow(opened)
-    print_results(results, folder)
+        resume=resume,
+    )
+    print_results(run_workflow(options, console), options.out)
 
 
 def demo(
@@ -94,18 +91,9 @@ def _run_demo(out: AnyPath, resume: bool, generated: Future[None]) -> dict[str, 
     from tsme.presets import demo as demo_preset
     from workflows.cluster.session import cluster
     from workflows.pipeline import run_workflow
-    from workflows.run import open_run
+    from workflows.run import RunOptions
 
+    options = RunOptions("demo", demo_preset(), out / "data", out, samples=SAMPLES, resume=resume)
     with cluster():
         generated.result()
-        with open_run(
-            demo_preset(),
-            out / "data",
-            out,
-            name="demo",
-            trials=None,
-            resume=resume,
-            console=console,
-            samples=SAMPLES,
-        ) as opened:
-            return run_workflow(opened)
+        return run_workflow(options, console)

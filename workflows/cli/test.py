@@ -43,25 +43,26 @@ def test(
     from tsme.storage.atomic import write_json
 
     if dataset is not DatasetChoice.sysu and (mode or shots):
-        raise UserError(f"--{'mode' if mode else 'shots'}: SYSU-MM01 alone has it, not {dataset}")
-    chosen: dict[str, Any] = {"flip": flip, "rerank": rerank}
-    chosen |= {"modes": [mode]} if mode else {}
-    chosen |= {"shots": [shots]} if shots else {}
+        raise UserError(f"--{'mode' if mode else 'shots'}: only SYSU-MM01 has it, not {dataset}")
+    settings: dict[str, Any] = {"flip": flip, "rerank": rerank}
+    settings |= {"modes": [mode]} if mode else {}
+    settings |= {"shots": [shots]} if shots else {}
     if dataset in (DatasetChoice.sysu, DatasetChoice.llcm) and trial is not None:
         if trial not in range(10):
             raise UserError(f"--trial {trial}: the gallery draws of {dataset} are 0 to 9")
-        chosen["draws"], trial = [trial], None
-    evaluation, figures = EvaluationConfig.model_validate(chosen), any_path(json) if json else None
+        settings["draws"], trial = [trial], None
+    evaluation, file = EvaluationConfig.model_validate(settings), any_path(json) if json else None
     source = existing_data(data)
-    from workflows.evaluate_weights import test_weights
+    from workflows.evaluate_weights import evaluate_weights
 
-    results = test_weights(
+    results = evaluate_weights(
         dataset.value, source, resume, trial, evaluation, cross_trial=cross_trial, console=console
     )
-    if figures is not None:
-        write_json(figures, results)
+    if file is not None:
+        write_json(file, results)
     if results["trained_on"] != results["data_fingerprint"]:
         console.print(
-            "note: other data than these weights were trained on; identities may mean other people"
+            "note: the weights were trained on other data, where the same number may be another identity",
+            soft_wrap=True,
         )
     print_results(results, None)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tsme.errors import UserError
 from tsme.storage.object_store import any_path
 from workflows.cli.options import (
     DataOption,
@@ -26,7 +25,7 @@ def train(
     dataset: DatasetOption,
     data: DataOption,
     stage: Annotated[
-        StageChoice, typer.Option(help="reid needs dsgan's result in --out.")
+        StageChoice, typer.Option(help="reid needs the result of dsgan in --out.")
     ] = StageChoice.all,
     trial: Annotated[int, typer.Option(help="Trial to train.")] = 1,
     lr: Annotated[
@@ -47,25 +46,18 @@ def train(
     if gpus is not None:
         settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
     config, source = override(build_config(preset or dataset, set_), settings), existing_data(data)
-    from workflows.pipeline import train_and_measure
-    from workflows.run import open_run
+    from workflows.pipeline import train_and_evaluate
+    from workflows.run import RunOptions
 
-    with open_run(
-        config,
-        source,
-        any_path(out or f"runs/train-{dataset}-{trial:02d}"),
+    options = RunOptions(
         name=f"train {dataset}",
+        config=config,
+        data=source,
+        out=any_path(out or f"runs/train-{dataset}-{trial:02d}"),
         trials=[trial],
         resume=resume,
-        console=console,
-    ) as run:
-        chain = run.chain(run.config, trial)
-        there = "dsgan" not in chain.stages or chain.generators_file.is_file()
-        if stage is StageChoice.reid and not there:
-            raise UserError(
-                f"--stage reid: {run.out} holds no generators yet; run --stage dsgan --resume before"
-            )
-        file, rows = train_and_measure(run, only_generators=stage is StageChoice.dsgan)
+    )
+    file, rows = train_and_evaluate(options, stage.value, console)
     if rows:
         print_table(dataset.value, rows)
     console.print(f"{file}", soft_wrap=True)
@@ -83,43 +75,37 @@ def sweep(
     """Search learning rates and loss weights on held-out training identities."""
     config, source = build_config(preset, set_), existing_data(data)
     from tsme.report.tables import samples_table
-    from workflows.run import open_run
-    from workflows.steps.sweep import choose
+    from workflows.run import RunOptions, open_run
+    from workflows.steps.sweep import choose_configuration
 
-    with open_run(
-        config,
-        source,
-        any_path(out or f"runs/sweep-{preset}"),
+    options = RunOptions(
         name=f"sweep {preset}",
+        config=config,
+        data=source,
+        out=any_path(out or f"runs/sweep-{preset}"),
         trials=[trial],
-        resume=resume,
-        console=console,
         samples=samples,
-    ) as run:
-        choice = choose(run)
+        resume=resume,
+    )
+    with open_run(options, console) as run:
+        choice = choose_configuration(run)
     console.print(samples_table([(s.name, s.values, s.score, s.epoch, s.epochs) for s in choice.samples]))
-    best = choice.samples[0]
-    won = best.values | {"reid.epochs": best.epoch}
-    settings = [setting for setting in set_ if setting.partition("=")[0] not in won]
-    settings += [f"{key}={value}" for key, value in won.items()]
-    try:
-        build_config(preset, settings)
-    except UserError as problem:  # it was best before its warm-up was over
-        console.print(f"note: {best.name} cannot be taken over as it is: {problem}", soft_wrap=True)
-        return
+    best = choice.best
+    settings = [setting for setting in set_ if setting.partition("=")[0] not in best.values]
+    settings += [f"{key}={value}" for key, value in best.values.items()]
     command = ["tsme", "run", "--preset", preset, "--data", data]
     command += [word for setting in settings for word in ("--set", setting)]
-    console.print(f"all trials with the values of {best.name}:")
+    console.print(f"to train all trials with the values of {best.name}:")
     console.print(shlex.join(command), soft_wrap=True, markup=False, highlight=False)
 
 
 def ablate(
     preset: PresetOption,
     data: DataOption,
-    seeds: Annotated[int, typer.Option(min=1, help="Each variant is trained so often.")] = 3,
-    trial: Annotated[int, typer.Option(help="Trial whose people are used.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train each variant with.")] = 3,
+    trial: Annotated[int, typer.Option(help="Trial to train and test on.")] = 1,
     sweep: Annotated[
-        int, typer.Option(min=0, help="Samples of a sweep whose winner is a variant too; 0 for none.")
+        int, typer.Option(min=0, help="Samples of a sweep whose best is a variant too; 0 for none.")
     ] = 0,
     set_: SetOption = [],  # noqa: B006
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/ablate-PRESET.")] = "",
@@ -128,16 +114,15 @@ def ablate(
     """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the generators are."""
     config, source = build_config(preset, set_), existing_data(data)
     from workflows.ablation import run_ablation
-    from workflows.run import open_run
+    from workflows.run import RunOptions
 
-    with open_run(
-        config,
-        source,
-        any_path(out or f"runs/ablate-{preset}"),
+    options = RunOptions(
         name=f"ablate {preset}",
+        config=config,
+        data=source,
+        out=any_path(out or f"runs/ablate-{preset}"),
         trials=[trial],
-        resume=resume,
-        console=console,
         samples=sweep,
-    ) as run:
-        run_ablation(run, seeds, sweep=sweep > 0)
+        resume=resume,
+    )
+    run_ablation(options, seeds, console)

@@ -1,40 +1,45 @@
-"""Evaluation as Ray tasks: a trial's images embedd by its own weights, then each search ranked.
+"""Evaluate each trial with its own weights, as Ray tasks.
 
-All trials, modes, shots and gallery draws are in flight at once.
+A task embeds a trial's test images; others rank one search each. All tasks of all trials, modes, shots
+and gallery draws are submitted at once.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ray
 import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from tsme.config import EvaluationConfig, Precision, ResourcesConfig
+from tsme.config import Config, EvaluationConfig, Precision, ResourcesConfig
 from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
 from tsme.errors import JobFailed, failure
 from tsme.evaluation.evaluator import embed_trial, require_own_weights, score_search
 from tsme.evaluation.features import Embeddings
 from tsme.evaluation.protocols import Search
-from tsme.evaluation.results import EvaluationResult
+from tsme.evaluation.results import FIGURES, EvaluationResult
 from tsme.models.checkpoint import Provenance, load_model
+from tsme.report.tables import result_lines
+from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath
-from workflows.spells import Spell
+from workflows.run import WorkflowRun
+
+Embedded = tuple[Provenance, dict[bool, Embeddings]]
 
 
 class EvaluationJob(NamedTuple):
-    """Weights to measure on a trial's test identities, by these searches, plain and otherwise as asked for.
+    """Weights to evaluate by `searches` on a trial's test identities.
 
-    Weights are a file that every node sees, or a reference to its content.
+    The weights are a file that every node can read, or a reference to the file's content.
     """
 
     trial: int
@@ -43,31 +48,62 @@ class EvaluationJob(NamedTuple):
     evaluation: EvaluationConfig
 
 
-class Evaluated(NamedTuple):
-    """An exam's rows, and when its tasks worked."""
+def evaluate_trials(
+    run: WorkflowRun, weights: Mapping[int, AnyPath], searches: Mapping[int, list[Search]]
+) -> list[EvaluationResult]:
+    """Evaluate the weights of each trial by its searches; both are keyed by trial."""
+    jobs = {
+        f"trial {n:02d}": EvaluationJob(n, file, searches[n], run.config.evaluation)
+        for n, file in weights.items()
+    }
+    return [row for rows in evaluate_jobs(run, jobs).values() for row in rows]
 
-    label: str
-    rows: list[EvaluationResult]
-    worked: list[Spell]
+
+def evaluate_jobs(
+    run: WorkflowRun, jobs: Mapping[str, EvaluationJob]
+) -> dict[str, list[EvaluationResult]]:
+    """Rows by label; weights that were evaluated in the same way before are not evaluated again."""
+    keys = {label: f"{job.weights.stem}-{_evaluation_key(job)}" for label, job in jobs.items()}
+    files = {
+        label: job.weights.with_name(f"evaluation-{keys[label]}.json") for label, job in jobs.items()
+    }
+    unfinished = {label: job for label, job in jobs.items() if not files[label].exists()}
+    with run.step("evaluate"):
+        finished = run_evaluations(unfinished, run.images, run.config.resources, console=run.console)
+        for label, rows in finished:
+            name, key = f"{label} stage 3 evaluation", f"evaluation {keys[label]}"
+            child = run.mlflow_run.child(name, key, {"trial": jobs[label].trial})
+            for row in rows:
+                figures = {f"{row.protocol}/{figure}": getattr(row, figure) for figure in FIGURES}
+                child.log_metrics(figures, step=row.draw or 0)
+            child.close()
+            write_json(files[label], [row.to_json() for row in rows])
+    return {label: [EvaluationResult(**row) for row in read_json(file)] for label, file in files.items()}
 
 
-def evaluate(
+def _evaluation_key(job: EvaluationJob) -> str:
+    """Digest of the evaluation's settings and of the images in its galleries."""
+    galleries = [zlib.crc32(search.gallery.tobytes()) for search in job.searches]
+    return Config(evaluation=job.evaluation).digest("evaluation", galleries=galleries)
+
+
+def run_evaluations(
     jobs: Mapping[str, EvaluationJob],
-    pixels: ImageCache,
+    images: ImageCache,
     resources: ResourcesConfig,
     *,
     console: Console,
     cross_trial: bool = False,
-) -> Iterator[Evaluated]:
-    """All exams, known by labels such as "trial 01", as they come.
+) -> Iterator[tuple[str, list[EvaluationResult]]]:
+    """Labels and rows of the jobs, in the order in which they finish; their headline figures are printed.
 
-    A task whose worker dies, or is left without an answer by a store, is tried again. Raises UserError
-    if weights saw test identities and `cross_trial` is not set, else JobFailed with the label.
+    A task is retried if its worker dies or a store does not answer. Raises UserError if weights were
+    trained on test identities and `cross_trial` is not set, else JobFailed with the label.
     """
-    started = {label: _start(job, pixels, resources, cross_trial) for label, job in jobs.items()}
-    label_of = {ref: label for label, (_, refs) in started.items() for ref in refs}
+    refs = {label: _submit(job, images, resources, cross_trial) for label, job in jobs.items()}
+    label_of = {ref: label for label, each in refs.items() for ref in each}
     waiting = list(label_of)
-    left = {label: len(refs) for label, (_, refs) in started.items()}
+    left = {label: len(each) for label, each in refs.items()}
     with Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
     ) as bars:
@@ -84,39 +120,58 @@ def evaluate(
             bars.advance(bar)
             left[label] -= 1
             if not left[label]:
-                describing, refs = started[label]
-                rows, spells = zip(*ray.get(refs), strict=True)
-                yield Evaluated(label, list(rows), [ray.get(describing), *spells])
+                rows = ray.get(refs[label])
+                for line in result_lines(label, rows):
+                    console.print(line, soft_wrap=True)
+                yield label, rows
 
 
-def _start(
-    job: EvaluationJob, pixels: ImageCache, resources: ResourcesConfig, cross_trial: bool
-) -> tuple[Any, list[Any]]:
-    """References to what an exam's tasks will make: when it was embedd; rows, and when each was."""
+def _submit(
+    job: EvaluationJob, images: ImageCache, resources: ResourcesConfig, cross_trial: bool
+) -> list[ray.ObjectRef]:
+    """Submit a job's tasks; returns references to its rows."""
     evaluation = job.evaluation
-    known = ray.put(pixels.dataset.trial(job.trial))
+    trial = ray.put(images.dataset.trial(job.trial))
     flips = (False, True) if evaluation.flip else (False,)
     embed = ray.remote(
         num_cpus=resources.cpus,
         num_gpus=resources.gpus or 0,
-        num_returns=2,
         max_retries=2,
         retry_exceptions=[JobFailed],
     )(_embed)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
-    embedd, spell = embed.remote(
-        job.weights, known, pixels, flips, evaluation.precision, resources, cross_trial
+    embedded = embed.remote(
+        job.weights, trial, images, flips, evaluation.precision, resources, cross_trial
     )
-    ranked = (False, True) if evaluation.rerank else (False,)
-    return spell, [
-        rank.remote(embedd, known, search, flip, reranked)
-        for search, flip, reranked in product(job.searches, flips, ranked)
+    reranks = (False, True) if evaluation.rerank else (False,)
+    return [
+        rank.remote(embedded, trial, search, flip, rerank)
+        for search, flip, rerank in product(job.searches, flips, reranks)
     ]
 
 
+def _embed(
+    weights: AnyPath | bytes,
+    trial: Trial,
+    images: ImageCache,
+    flips: tuple[bool, ...],
+    precision: Precision,
+    resources: ResourcesConfig,
+    cross_trial: bool,
+) -> Embedded:
+    torch.set_num_threads(resources.cpus)
+    device = torch.device("cuda" if resources.gpus else "cpu")
+    with _as_file(weights) as file:
+        model = load_model(file, device)
+    if not cross_trial:
+        require_own_weights(model.provenance, trial)
+    split = images.split(trial.test)
+    return model.provenance, embed_trial(model, split, device, flips=flips, precision=precision)
+
+
 @contextmanager
-def _file(weights: AnyPath | bytes) -> Iterator[AnyPath]:
-    """Weights as a file, of this machine's disk if it is their content that was sent."""
+def _as_file(weights: AnyPath | bytes) -> Iterator[AnyPath]:
+    """Weights as a file; a temporary one if their content was sent."""
     if not isinstance(weights, bytes):
         yield weights
         return
@@ -126,36 +181,7 @@ def _file(weights: AnyPath | bytes) -> Iterator[AnyPath]:
         yield Path(file.name)
 
 
-def _embed(
-    weights: AnyPath | bytes,
-    trial: Trial,
-    pixels: ImageCache,
-    flips: tuple[bool, ...],
-    precision: Precision,
-    resources: ResourcesConfig,
-    cross_trial: bool,
-) -> tuple[tuple[Provenance, dict[bool, Embeddings]], Spell]:
-    began = time.time()
-    torch.set_num_threads(resources.cpus)
-    device = torch.device("cuda" if resources.gpus else "cpu")
-    with _file(weights) as file:
-        model = load_model(file, device)
-    if not cross_trial:
-        require_own_weights(model.provenance, trial)
-    images = pixels.split(trial.test)
-    embedd = embed_trial(model, images, device, flips=flips, precision=precision)
-    return (model.provenance, embedd), (began, time.time())
-
-
-def _rank(
-    embedd: tuple[Provenance, dict[bool, Embeddings]],
-    trial: Trial,
-    search: Search,
-    flip: bool,
-    reranked: bool,
-) -> tuple[EvaluationResult, Spell]:
-    began = time.time()
-    provenance, descriptors = embedd
-    metrics = score_search(descriptors[flip], trial.test, search, reranked=reranked)
-    row = EvaluationResult.of(metrics, search, trial, provenance, flip=flip, rerank=reranked)
-    return row, (began, time.time())
+def _rank(embedded: Embedded, trial: Trial, search: Search, flip: bool, rerank: bool) -> EvaluationResult:
+    provenance, embeddings = embedded
+    metrics = score_search(embeddings[flip], trial.test, search, reranked=rerank)
+    return EvaluationResult.of(metrics, search, trial, provenance, flip=flip, rerank=rerank)

@@ -1,10 +1,9 @@
-"""First of all: backbones that learn from synthetic identities, where the configuration asks for them."""
+"""Pretrain backbones on synthetic identities, where the configuration asks for such weights."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import cast
 
 import ray
 import torch
@@ -19,60 +18,55 @@ from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_people
 from workflows.cluster.resources import cpus_per_worker
 from workflows.progress import Display
 from workflows.run import WorkflowRun
-from workflows.spells import Spell
+from workflows.steps.epochs import EpochLog, run_and_report
 from workflows.synthetic_data import generate_with_progress
-from workflows.tracking.epochs import epoch_event, log_epoch
 from workflows.tracking.runs import MlflowRun
 
-THREADS = 4  # more are of little use to so small a network
+THREADS = 4  # more hardly speed up so small a network
 
 
 def pretrain_backbones(run: WorkflowRun, config: Config, *, only_generators: bool = False) -> None:
-    """Make the drawn backbones that a configuration begins with, unless they are there.
+    """Train the synthetic initial weights of `config`'s backbones, unless their files exist.
 
     Raises JobFailed with the cause.
     """
-    chain = run.chain(config, next(iter(run.trials)), only_generators=only_generators)
-    backbones: set[BackboneConfig] = {getattr(config, stage).backbone for stage in chain.stages}
-    wanted = {SyntheticWeights.of(backbone, config.image) for backbone in backbones} - {None}
-    for weights in sorted(cast(set[SyntheticWeights], wanted), key=lambda weights: weights.key):
+    training = run.training(config, next(iter(run.trials)), only_generators=only_generators)
+    backbones: set[BackboneConfig] = {getattr(config, stage).backbone for stage in training.stages}
+    synthetic = {SyntheticWeights.of(backbone, config.image) for backbone in backbones}
+    for weights in sorted((w for w in synthetic if w is not None), key=lambda w: w.key):
         file = weights.file(run.out / "stages")
-        if file.is_file():
-            continue
-        with run.step(
-            f"pretrain: a backbone on {weights.recipe.identities} synthetic identities of no data set"
-        ) as spells:
-            spells += _pretrain(run, weights, file)
+        if not file.is_file():
+            identities = weights.recipe.identities
+            with run.step(f"pretrain: a backbone on {identities} other synthetic identities"):
+                _pretrain(run, weights, file)
 
 
-def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> list[Spell]:
-    """Draw the people, train the backbone; when the worker worked."""
+def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> None:
+    """Generate the identities and train the backbone on them."""
     resources = run.config.resources
-    # Beside a GPU there are the CPUs of a training run's worker; without one, take what a node has.
+    # Next to a GPU use as many CPUs as a training worker; without one, what a node has.
     cpus = resources.cpus if resources.gpus else cpus_per_worker(max(resources.cpus, THREADS))
-    trainer = _start(resources, cpus)  # in the time that drawing takes
+    trainer = _start_trainer(resources, cpus)  # it starts while the data are generated
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "people"
-        recipe = weights.recipe
+        data, recipe = Path(folder) / "identities", weights.recipe
         generate_with_progress(
             data, "regdb", recipe.identities, recipe.images, seed=SEED, console=run.console
         )
-        pictures, people = read_people(data, weights.image, recipe.modalities)
+        images, identities = read_people(data, weights.image, recipe.modalities)
     stage_run = run.mlflow_run.child(
         "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}
     )
     with Display(run.console, resources) as display:
-        task = trainer.train.remote(weights, pictures, people, file, stage_run, display.board)
+        task = trainer.train.remote(weights, images, identities, file, stage_run, display.board)
         try:
             ray.get(task)
         except ray.exceptions.RayError as error:
             raise failure(error, "pretraining a backbone") from None
     stage_run.close()
-    return display.spells
 
 
 class _Trainer:
-    """What trains a backbone, a Ray actor."""
+    """Trains a backbone, as a Ray actor."""
 
     def __init__(self, cpus: int, device: str) -> None:
         torch.set_num_threads(cpus)
@@ -81,19 +75,18 @@ class _Trainer:
     def train(
         self,
         weights: SyntheticWeights,
-        pictures: Tensor,
-        people: Tensor,
+        images: Tensor,
+        identities: Tensor,
         file: AnyPath,
         run: MlflowRun,
         board: ActorHandle,
     ) -> None:
-        """Leave the backbone's weights in `file`."""
-        for result in pretrain(weights, pictures, people, file, self.worker):
-            log_epoch(run, result)
-            board.post.remote(epoch_event("synthetic identities", result))
+        """Train on `images` uint8 (n, 3, H, W) of `identities` (n,); write the weights to `file`."""
+        log = EpochLog("synthetic identities", {"backbone": run}, board)
+        run_and_report(pretrain(weights, images, identities, file, self.worker), log)
 
 
-def _start(resources: ResourcesConfig, cpus: int) -> ActorHandle:
+def _start_trainer(resources: ResourcesConfig, cpus: int) -> ActorHandle:
     trainer = ray.remote(num_cpus=cpus, num_gpus=resources.gpus or 0, max_restarts=2, max_task_retries=2)(
         _Trainer
     )

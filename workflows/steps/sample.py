@@ -1,9 +1,10 @@
-"""A sweep sample: one configuration's chain, measured on held-out identities after every epoch."""
+"""A sweep sample: one configuration, validated on held-out identities after every epoch of stage 2."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,77 +19,76 @@ from tsme.training.distributed import Worker
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.stages import run_stages
 from tsme.training.trial import TrialTraining
-from workflows.cluster.checkpoint_interval import CheckpointInterval
-from workflows.steps.train import CHECKPOINT, load_checkpoint, save_checkpoint
-from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
+from workflows.steps.epochs import Checkpoints, EpochLog, load_checkpoint, run_and_report
 from workflows.tracking.runs import MlflowRun
 
 
 @dataclass(frozen=True)
 class SampleJob:
-    """The chain a sample changes, with its validation identities; the workflow's MLflow run."""
+    """The training that samples vary, with its validation identities; the parent MLflow run."""
 
-    chain: TrialTraining
+    training: TrialTraining
     parent: MlflowRun
     board: ActorHandle
 
     def __call__(self, values: dict[str, Any]) -> None:
-        """Train with `values` set, in one process, reporting every epoch of stage 2 to Ray Tune.
+        """Train with `values` set, in one process, and report every epoch of stage 2 to Ray Tune.
 
-        A sample that diverges ends with a score of 0: it is the sample that is bad, not the sweep.
+        A sample that diverges scores 0: the sample is bad, not the sweep.
         """
         label = ray.tune.get_context().get_trial_name()
-        config = override(self.chain.config, values)
-        torch.set_num_threads(int(ray.get_runtime_context().get_assigned_resources()["CPU"]))
-        chain = replace(self.chain, config=config)
         run = self.parent.child(f"sweep {label}", label, values)
-        state = load_checkpoint(ray.tune.get_checkpoint())
-        best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
-        trained = state["epoch"] if state and state["stage"] == "reid" else 0
-        worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
-        interval = CheckpointInterval()
-        tell_precision(label, chain, dict.fromkeys(chain.stages, run), worker, self.board)
         try:
-            for result in run_stages(chain, worker, state):
-                log_epoch(run, result)
-                self.board.post.remote(epoch_event(label, result))
-                if result.stage == "reid":
-                    trained = result.epoch
-                    best = _better(best, result)
-                    run.log_metrics(best, step=result.epoch)
-                    _report(result, best, interval)
-        except Diverged as error:
-            run.tag({"diverged": str(error)})
-            run.close("FAILED")
-            nothing = {"val_mAP": 0.0, "best_mAP": 0.0, "best_epoch": 0}
-            ray.tune.report(nothing | {"epoch": config.reid.epochs, "trained": trained})
+            self._train(label, values, run)
         except Exception as error:
             run.tag({"error": f"{type(error).__name__}: {error}"})
             run.close("FAILED")
             raise
-        else:
-            run.close()
+
+    def _train(self, label: str, values: dict[str, Any], run: MlflowRun) -> None:
+        config = override(self.training.config, values)
+        training = replace(self.training, config=config)
+        torch.set_num_threads(int(ray.get_runtime_context().get_assigned_resources()["CPU"]))
+        worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
+        log = EpochLog(label, dict.fromkeys(training.stages, run), self.board)
+        log.log_precision(config, worker)
+        state = load_checkpoint(ray.tune.get_checkpoint())
+        best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
+        trained = state["epoch"] if state else 0
+
+        def report(result: EpochResult, checkpoint: ray.tune.Checkpoint | None) -> None:
+            nonlocal trained
+            if result.stage != "reid":
+                return
+            trained = result.epoch
+            scores = {name: result.metrics[name] for name in ("val_mAP", "best_mAP", "best_epoch")}
+            ray.tune.report(scores | {"epoch": trained, "trained": trained}, checkpoint=checkpoint)
+            if checkpoint is not None:  # uploaded by now
+                shutil.rmtree(checkpoint.path)
+
+        with tempfile.TemporaryDirectory(prefix="tsme-checkpoints-") as folder:
+            try:
+                results = with_best(run_stages(training, worker, state), best)
+                run_and_report(results, log, report, Checkpoints(Path(folder), ["reid"]))
+            except Diverged as error:
+                run.tag({"diverged": str(error)})
+                run.close("FAILED")
+                scores = {"val_mAP": 0.0, "best_mAP": 0.0, "best_epoch": 0}
+                ray.tune.report(scores | {"epoch": config.reid.epochs, "trained": trained})
+            else:
+                run.close()
 
 
-def _better(best: dict[str, Any], result: EpochResult) -> dict[str, Any]:
-    """The best validation mAP so far and its epoch; the earlier one of equals."""
-    score = result.metrics["val_mAP"]
-    return {"best_mAP": score, "best_epoch": result.epoch} if score > best["best_mAP"] else best
+def with_best(results: Iterator[EpochResult], best: dict[str, float]) -> Iterator[EpochResult]:
+    """Add the best validation mAP so far and its epoch to stage 2's metrics and checkpoints.
 
-
-def _report(result: EpochResult, best: dict[str, Any], interval: CheckpointInterval) -> None:
-    figures = {
-        "epoch": result.epoch,
-        "trained": result.epoch,
-        "val_mAP": result.metrics["val_mAP"],
-        **best,
-    }
-    if not interval.due:
-        ray.tune.report(figures)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        checkpoint = save_checkpoint(result.checkpoint | {"best": best}, Path(folder))
-        size, saved = (Path(folder) / CHECKPOINT).stat().st_size, time.monotonic()
-        ray.tune.report(figures, checkpoint=checkpoint)  # which sends it to storage as well
-        interval.record(size, saved - began, time.monotonic() - saved)
+    `best` is that of the epochs before. Of equal epochs the first is the best.
+    """
+    for result in results:
+        if result.stage == "reid":
+            score = result.metrics["val_mAP"]
+            if score > best["best_mAP"]:
+                best = {"best_mAP": score, "best_epoch": result.epoch}
+            checkpoint = result.checkpoint | {"best": best}
+            result = replace(result, metrics=result.metrics | best, checkpoint=checkpoint)
+        yield result

@@ -1,4 +1,4 @@
-"""The configuration: chosen by a sweep on held-out training identities of the first trial."""
+"""Choose the configuration: a sweep on held-out training identities of the first trial."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tune.spaces import search_space
 from tune.sweep import Sample, sweep
 from workflows.progress import Display
 from workflows.run import WorkflowRun
-from workflows.spells import Spell
 from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sample import SampleJob
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The configuration the sweep chose, its validation score, and the people that measured it.
+    """The chosen configuration, and the samples it was chosen from, best first.
 
-    `epochs_in_full` is what all samples would have trained if none had been stopped early.
+    `validation_set` is a digest of the held-out identities that measured the samples. `epochs_in_full` is
+    the number of epochs that all samples would have trained had none been stopped early.
     """
 
     config: Config
@@ -31,86 +31,122 @@ class Choice:
     epochs_in_full: int
 
     @property
-    def epochs(self) -> int:
-        """What all samples trained together."""
-        return sum(sample.epochs for sample in self.samples)
+    def best(self) -> Sample:
+        return self.samples[0]
 
     @property
-    def score(self) -> float:
-        """Validation mAP in [0, 1]."""
-        return self.samples[0].score
+    def epochs_trained(self) -> int:
+        """By all samples together."""
+        return sum(sample.epochs for sample in self.samples)
 
 
-def choose(run: WorkflowRun) -> Choice:
-    """Sweep on the first trial: part of its training identities measure what the others taught.
+def choose_configuration(run: WorkflowRun) -> Choice:
+    """Try the run's samples on its first trial; the best sample's values enter the configuration.
 
-    Every sample trains with one worker. Raises JobFailed if none learnt anything.
+    Part of the trial's training identities is held out to validate what is trained on the others. The
+    number of epochs stays as configured: the learning-rate schedule is part of what was validated.
+
+    Raises JobFailed if every sample diverged.
     """
-    samples = run.samples
-    number, trial = next(iter(run.trials.items()))
-    config = run.config
-    train, held = hold_out(trial, config.validation.fraction, config.seed)
-    alone = config.model_copy(update={"resources": config.resources.model_copy(update={"workers": 1})})
-    chain = TrialTraining(alone, number, train, held, run.pixels, run.out / "stages")
-    pretrain_backbones(run, config)
-    if config.resources.workers > 1:
-        run.console.print(
-            f"note: samples train with one worker; {config.resources.workers} workers make batches "
-            "that many times larger, for which the chosen learning rates may not be best"
-        )
-    title = f"choose: {samples} of the sweep's samples on trial {number}, "
-    title += f"measured on {len(held.identities)} held-out identities"
-    file = run.out / "sweep.json"
-    with run.step(title) as spells:
-        if not file.exists():
-            write_json(file, [asdict(sample) for sample in _run_sweep(run, chain, samples, spells)])
-        tried = [Sample(**values) for values in read_json(file)]
-    best = tried[0]
+    training = _validated_training(run)
+    samples = _try_samples(run, training)
+    best = samples[0]
     if best.epoch == 0:
         raise JobFailed("every sample of the sweep diverged: lower reid.optimizer.lr")
-    chosen = override(config, best.values | {"reid.epochs": best.epoch})
-    run.mlflow_run.tag({"sweep.best": best.name})
-    run.mlflow_run.log_metrics({"validation_mAP": best.score, "chosen_epochs": best.epoch})
-    run.console.print(
-        f"  chosen: {best.name}, validation mAP {100 * best.score:.2f} % at epoch {best.epoch}"
+    choice = Choice(
+        config=override(run.config, best.values),
+        samples=samples,
+        validation_set=_validation_set(training),
+        epochs_in_full=len(samples) * run.config.reid.epochs,
     )
-    full = len(tried) * config.reid.epochs
-    people = config.digest("dataset", data=run.pixels.fingerprint, trial=number, people=held.identities)
-    choice = Choice(chosen, tried, people, full)
-    if len(tried) > 1:
-        run.console.print(f"  {choice.epochs} epochs trained of {full} that all samples have")
-        if doubt := doubt_of(best, config):
-            run.console.print(f"note: {doubt}", soft_wrap=True)
+    run.mlflow_run.tag({"sweep.best": best.name})
+    run.mlflow_run.log_metrics({"validation_mAP": best.score, "validation_best_epoch": best.epoch})
+    _print_choice(run, choice)
     return choice
 
 
-def doubt_of(best: Sample, config: Config) -> str:
-    """Why a sweep's winner may owe its place to chance, if so.
+def _validated_training(run: WorkflowRun) -> TrialTraining:
+    """Training of the first trial by one worker, with part of its training identities held out."""
+    number, trial = next(iter(run.trials.items()))
+    config, resources = run.config, run.config.resources
+    if resources.workers > 1:
+        run.console.print(
+            f"note: samples train with one worker; {resources.workers} workers make batches "
+            "that many times larger, for which the chosen learning rates may not be best"
+        )
+    train, held_out = hold_out(trial, config.validation.fraction, config.seed)
+    one_worker = resources.model_copy(update={"workers": 1})
+    config = config.model_copy(update={"resources": one_worker})
+    return TrialTraining(config, number, train, held_out, run.images, run.out / "stages")
 
-    A sample that is best before any other could be stopped has not been told from them by learning: the
-    scores of first epochs differ by the luck of few people.
+
+def _validation_set(training: TrialTraining) -> str:
+    assert training.validation is not None
+    return training.config.digest(
+        "dataset",
+        data=training.images.fingerprint,
+        trial=training.trial,
+        people=training.validation.identities,
+    )
+
+
+def _try_samples(run: WorkflowRun, training: TrialTraining) -> list[Sample]:
+    """The samples of this sweep, from sweep.json if it is finished; best first."""
+    assert training.validation is not None
+    pretrain_backbones(run, run.config)
+    held_out = len(training.validation.identities)
+    plural = "s" * (run.samples != 1)
+    title = f"sweep: {run.samples} sample{plural} on trial {training.trial}"
+    file = run.out / "sweep.json"
+    with run.step(f"{title}, validated on {held_out} held-out identities"):
+        if not file.exists():
+            write_json(file, [asdict(sample) for sample in _run_sweep(run, training)])
+        return [Sample(**values) for values in read_json(file)]
+
+
+def _run_sweep(run: WorkflowRun, training: TrialTraining) -> list[Sample]:
+    with Display(run.console, training.config.resources) as display:
+        samples = sweep(
+            SampleJob(training, run.mlflow_run, display.board),
+            search_space(training.config) if run.samples > 1 else {},
+            config=training.config,
+            samples=run.samples,
+            storage=run.out / "ray",
+            name="sweep",
+        )
+    run.mlflow_run.close_running_children("FINISHED")  # samples stopped early could not close theirs
+    if len(samples) < run.samples:
+        run.console.print(
+            f"note: {run.samples - len(samples)} of {run.samples} samples failed: see the tag `error` of "
+            f"their MLflow runs, and {run.out / 'ray'}"
+        )
+    return samples
+
+
+def _print_choice(run: WorkflowRun, choice: Choice) -> None:
+    best = choice.best
+    run.console.print(
+        f"  chosen: {best.name}, validation mAP {100 * best.score:.2f} % at epoch {best.epoch} "
+        f"of {run.config.reid.epochs}"
+    )
+    if len(choice.samples) > 1:
+        run.console.print(
+            f"  the samples trained {choice.epochs_trained} epochs; without early stopping, "
+            f"{choice.epochs_in_full}"
+        )
+        if doubt := doubt_about(best, run.config):
+            run.console.print(f"note: {doubt}", soft_wrap=True)
+
+
+def doubt_about(best: Sample, config: Config) -> str:
+    """Why the best sample may be best by chance; empty if there is no reason to think so.
+
+    A sample that was best before any could be stopped has hardly learnt: the scores of the first epochs
+    differ by chance when few identities are held out.
     """
     if best.epoch > config.sweep.grace_epochs or best.epoch == config.reid.epochs:
         return ""
     return (
         f"{best.name} was best after {best.epoch} of {config.reid.epochs} epochs, before any sample "
-        "could be stopped: set a higher sweep.grace_epochs, or hold out more people (validation.fraction)"
+        "could be stopped: raise sweep.grace_epochs, or hold out more identities (validation.fraction)"
     )
-
-
-def _run_sweep(run: WorkflowRun, chain: TrialTraining, samples: int, spells: list[Spell]) -> list[Sample]:
-    with Display(run.console, chain.config.resources) as display:
-        tried = sweep(
-            SampleJob(chain, run.mlflow_run, display.board),
-            search_space(chain.config) if samples > 1 else {},
-            config=chain.config,
-            samples=samples,
-            storage=run.out / "ray",
-            name="sweep",
-        )
-    spells += display.spells
-    run.mlflow_run.close_running_children("FINISHED")  # samples stopped early could not
-    if len(tried) < samples:
-        failed = f"note: {samples - len(tried)} of {samples} samples failed"
-        run.console.print(f"{failed}: see the tag error of their MLflow runs, and {run.out / 'ray'}")
-    return tried

@@ -1,169 +1,111 @@
-"""Ray Train runs both stages of several trials, one after the other, in one group of workers.
-
-Starting workers takes longer than a small trial trains, so a group is started once for all of its
-trials: a lane. The pipeline runs as many lanes side by side as the cluster holds.
-"""
+"""Train trials on all of their training identities, several trials side by side."""
 
 from __future__ import annotations
 
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
-import ray
-import ray.train
-import ray.train.torch
-import torch
-from ray.actor import ActorHandle
-
-from tsme.errors import UserError, failure
-from tsme.storage.object_store import AnyPath, answering
-from tsme.training.distributed import Worker
-from tsme.training.loop import Diverged, EpochResult
-from tsme.training.stages import run_stages
+from tsme.config import Config
+from tsme.errors import UserError
+from tsme.storage.object_store import AnyPath
 from tsme.training.trial import TrialTraining
-from workflows.cluster.checkpoint_interval import CheckpointInterval
-from workflows.cluster.failures import FailureCallback
-from workflows.cluster.trainer import build_trainer
-from workflows.tracking.epochs import epoch_event, log_epoch, tell_precision
+from workflows.cluster.resources import side_by_side
+from workflows.progress import Display
+from workflows.run import WorkflowRun
+from workflows.steps.worker_group import TrainJob, train_group
 from workflows.tracking.runs import MlflowRun
 
-# A worker may be lost this often before the lane gives up; each time it goes on from the last checkpoint.
-MAX_FAILURES = 3
-CHECKPOINT = "checkpoint.pt"
+STAGE_NUMBERS = {"dsgan": 1, "reid": 2}
 
 
-@dataclass(frozen=True)
-class TrainJob:
-    """A chain to train, what a person calls it, and the MLflow run of each of its stages."""
+def train_trials(
+    run: WorkflowRun, config: Config, *, only_generators: bool = False
+) -> dict[int, AnyPath]:
+    """Train every trial of the run; returns the file that each trial's last stage wrote, by trial."""
+    trainings = {
+        f"trial {number:02d}": run.training(config, number, only_generators=only_generators)
+        for number in run.trials
+    }
+    train_side_by_side(run, trainings, "trials")
+    return {training.trial: training.result_file for training in trainings.values()}
 
-    chain: TrialTraining
-    label: str
-    runs: dict[str, MlflowRun]
+
+def require_generators(run: WorkflowRun) -> None:
+    """Raise UserError if stage 1 of a trial is needed and has not been trained."""
+    trainings = [run.training(run.config, number) for number in run.trials]
+    if any("dsgan" in each.stages and not each.generators_file.is_file() for each in trainings):
+        raise UserError(f"--stage reid: {run.out} holds no generators; run --stage dsgan --resume before")
 
 
-def train_lane(jobs: list[TrainJob], board: ActorHandle, name: str, storage: AnyPath) -> None:
-    """Train the chains in turn with Ray Train; their products lie where the chains say.
+def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining], what: str) -> None:
+    """Train what has no result file yet, in as many slots as the cluster has room for.
 
-    Called again with the same name and storage, it goes on from the last checkpoint of the chain
-    it was in. Raises UserError or JobFailed with the cause.
+    `trainings` are keyed by labels such as "trial 01"; `what` names them all, for example "trials".
     """
-    trainer = build_trainer(
-        _train_worker,
-        # A reference: Ray Train's controller, a process of its own, then need not import what is in it.
-        {"jobs": ray.put(jobs), "board": board},
-        jobs[0].chain.config.resources,
-        ray.train.RunConfig(
-            name=name,
-            storage_path=str(storage),
-            # A limit on the controller's own retries: without one it waits for ever for a GPU that
-            # does not exist.
-            failure_config=ray.train.FailureConfig(
-                max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES
-            ),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            callbacks=[FailureCallback(name, board)],
-        ),
-    )
+    resources = run.config.resources
+    unfinished = sum(not training.is_done() for training in trainings.values())
+    slots = side_by_side(resources, len(trainings), run.console) if unfinished else 1
+    with run.step(f"train: {unfinished} of {len(trainings)} {what}, {slots} at a time"):
+        if not unfinished:
+            return
+        # Finished trainings are dealt out too, so that a resumed run forms the same groups.
+        groups = [dict(list(trainings.items())[slot::slots]) for slot in range(slots)]
+        with Display(run.console, resources) as display:
+            _run_threads(
+                [
+                    partial(
+                        train_group,
+                        _jobs(run, group),
+                        display.board,
+                        name=_group_name(group),
+                        storage=run.out / "ray",
+                    )
+                    for group in groups
+                    if not all(training.is_done() for training in group.values())
+                ]
+            )
+
+
+def _run_threads(functions: Sequence[Callable[[], None]]) -> None:
+    """Run each function in a thread of its own: Ray Train's fit() only waits.
+
+    A failure is raised after the other threads have finished, so that their results are kept. An
+    interrupt is raised at once.
+    """
+    pool = ThreadPoolExecutor(len(functions))
     try:
-        with answering(storage):
-            trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        failures = list(getattr(error, "worker_failures", {}).values())
-        first = failures[0] if failures else getattr(error, "controller_failure", error)
-        raise failure(first, f"training {name}") from error
+        for future in wait([pool.submit(function) for function in functions]).done:
+            future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _train_worker(parameters: dict[str, Any]) -> None:
-    """What each Ray Train worker runs."""
-    with tempfile.TemporaryDirectory(prefix="tsme-checkpoints-") as folder:
-        _train_jobs(parameters, Path(folder))
-        _wait_for_checkpoints()  # which are sent from the folder
+def _group_name(trainings: Mapping[str, TrialTraining]) -> str:
+    """Ray Train continues a run of the same name, so the name is a digest of what is trained."""
+    trials = "-".join(f"{n:02d}" for n in dict.fromkeys(t.trial for t in trainings.values()))
+    config = next(iter(trainings.values())).config
+    keys = [training.model_key for training in trainings.values()]
+    return f"trials-{trials}-{config.digest('reid', keys=keys)}"
 
 
-def _wait_for_checkpoints() -> None:
-    """Until all that were reported are safe in storage."""
-    ray.train.get_all_reported_checkpoints(consistency_mode=ray.train.CheckpointConsistencyMode.COMMITTED)
+def _jobs(run: WorkflowRun, trainings: Mapping[str, TrialTraining]) -> list[TrainJob]:
+    return [
+        TrainJob(training, label, _stage_runs(run, label, training))
+        for label, training in trainings.items()
+    ]
 
 
-def _train_jobs(parameters: dict[str, Any], folder: Path) -> None:
-    jobs: list[TrainJob] = ray.get(parameters["jobs"])
-    context = ray.train.get_context()
-    worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    torch.set_num_threads(jobs[0].chain.config.resources.cpus)
-    checkpoint = load_checkpoint(ray.train.get_checkpoint())
-    interval = CheckpointInterval()
-    for job in jobs:
-        if worker.broadcast(job.chain.is_done()):
-            continue
-        mine = checkpoint if checkpoint and checkpoint["key"] == job.chain.model_key else None
-        unfinished = dict(job.runs)
-        if worker.is_main:
-            tell_precision(job.label, job.chain, job.runs, worker, parameters["board"])
-        try:
-            for result in run_stages(job.chain, worker, mine):
-                _report(job, result, worker, parameters["board"], folder, interval)
-                if worker.is_main and result.epoch == result.epochs:
-                    unfinished.pop(result.stage).close()
-        except (UserError, Diverged) as error:
-            raise type(error)(f"{job.label}: {error}") from error
-        if worker.is_main:  # runs of stages that were there already
-            for run in unfinished.values():
-                run.close()
-
-
-def _report(
-    job: TrainJob,
-    result: EpochResult,
-    worker: Worker,
-    board: ActorHandle,
-    folder: Path,
-    interval: CheckpointInterval,
-) -> None:
-    """Tell MLflow and the driver of an epoch, and hand Ray Train its checkpoint, written in `folder`.
-
-    Ray Train sends checkpoints to storage while the next epoch trains, 850 MB of the published network
-    and its momenta. Where one is due after every epoch, an epoch is told of only once the one before is
-    safe there, so a run killed at any moment repeats at most one of those it told of.
-    """
-    due, began = worker.is_main and interval.due, time.monotonic()
-    if due:
-        _wait_for_checkpoints()
-    waited = time.monotonic() - began
-    if worker.is_main:
-        log_epoch(job.runs[result.stage], result)
-        board.post.remote(epoch_event(job.label, result))
-    # A lane may hold several chains of one trial.
-    name = f"trial{job.chain.trial:02d}-{job.chain.model_key}-{result.stage}-{result.epoch:04d}"
-    checkpoint = None
-    if due:
-        began = time.monotonic()
-        (folder / name).mkdir()
-        checkpoint = save_checkpoint(result.checkpoint | {"key": job.chain.model_key}, folder / name)
-        size = (folder / name / CHECKPOINT).stat().st_size
-        interval.record(size, time.monotonic() - began, waited)
-    ray.train.report(
-        result.losses,
-        checkpoint=checkpoint,
-        checkpoint_dir_name=name,
-        checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
-        delete_local_checkpoint_after_upload=True,
-    )
-
-
-def save_checkpoint(state: dict[str, Any], folder: Path) -> ray.train.Checkpoint:
-    """Write a training state into `folder`."""
-    torch.save(state, folder / CHECKPOINT)
-    return ray.train.Checkpoint.from_directory(folder)
-
-
-def load_checkpoint(checkpoint: ray.train.Checkpoint | None) -> dict[str, Any] | None:
-    """The state an earlier worker left, on the CPU; nothing but tensors and plain values is read."""
-    if checkpoint is None:
-        return None
-    with checkpoint.as_directory() as folder:
-        path = Path(folder) / CHECKPOINT
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+def _stage_runs(run: WorkflowRun, label: str, training: TrialTraining) -> dict[str, MlflowRun]:
+    """The MLflow run of each stage; none for a finished training, whose runs stay closed."""
+    if training.is_done():
+        return {}
+    keys = {"dsgan": training.generators_key, "reid": training.model_key}
+    return {
+        stage: run.mlflow_run.child(
+            f"{label} stage {STAGE_NUMBERS[stage]} {stage}",
+            f"{stage} {training.trial} {keys[stage]}",
+            {"trial": training.trial, "stage": stage, "key": keys[stage]},
+        )
+        for stage in training.stages
+    }
