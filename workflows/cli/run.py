@@ -37,7 +37,10 @@ def run(
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """Sweep, train every trial, register, evaluate, promote: from a data set to a champion."""
+    """Take a data set to a registered, evaluated model.
+
+    Sweep, train every trial, register, evaluate, promote.
+    """
     config, source, numbers = build_config(preset, set_), existing_data(data), parse_trials(trials)
     # Imported once the options are known to be right: importing torch, Ray and MLflow takes seconds.
     from workflows.pipeline import run_workflow
@@ -60,9 +63,9 @@ def demo(
         str, typer.Option(metavar="DIR|URI", help="Folder of data and results.")
     ] = "runs/demo",
 ) -> None:
-    """Run the whole workflow on generated data with a small network: minutes on two CPU cores.
+    """Run the whole workflow on generated data with a small network.
 
-    Started again with the same --out, it continues there.
+    It takes minutes on two CPU cores. Started again with the same --out, it continues there.
     """
     folder = any_path(out)
     stopped = Event()

@@ -38,7 +38,10 @@ def test(
     ] = False,
     json: Annotated[str, typer.Option(metavar="FILE|URI", help="Also write the figures here.")] = "",
 ) -> None:
-    """Evaluate trained weights by their data set's protocol, on test identities only."""
+    """Evaluate trained weights by their data set's protocol.
+
+    Only test identities are used.
+    """
     from tsme.config import EvaluationConfig
     from tsme.storage.atomic import write_json
 

@@ -37,7 +37,10 @@ def train(
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/train-DATASET-TRIAL.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """Train one trial on all of its training identities; evaluate it on its test identities."""
+    """Train one trial on all of its training identities.
+
+    After stage 2, evaluate it on its test identities.
+    """
     from tsme.config import override
 
     settings: dict[str, Any] = {}
@@ -72,7 +75,10 @@ def sweep(
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/sweep-PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """Search learning rates and loss weights on held-out training identities."""
+    """Search learning rates and loss weights.
+
+    Samples are compared on held-out training identities.
+    """
     config, source = build_config(preset, set_), existing_data(data)
     from tsme.report.tables import samples_table
     from workflows.run import RunOptions, open_run
@@ -111,7 +117,10 @@ def ablate(
     out: Annotated[str, typer.Option(metavar="DIR|URI", help="Default: runs/ablate-PRESET.")] = "",
     resume: ResumeOption = False,
 ) -> None:
-    """What each part adds: baseline, PwIF, IAI, the stronger recipe; how good the generators are."""
+    """Measure what each part of the method adds.
+
+    Compares the baseline, PwIF, IAI and the stronger recipe, and the quality of the generators.
+    """
     config, source = build_config(preset, set_), existing_data(data)
     from workflows.ablation import run_ablation
     from workflows.run import RunOptions
