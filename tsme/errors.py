@@ -1,21 +1,21 @@
-"""The two ways in which a command fails by something else than a bug."""
+"""The two errors a command reports in one line; anything else is a bug."""
 
 
 class UserError(ValueError):
-    """Bad input or usage: one line naming the thing and what to do about it."""
+    """Bad input or usage; the message names the cause and what to do about it, in one line."""
 
 
 class JobFailed(RuntimeError):
-    """A training or evaluation job ended without a result; says which, and why."""
+    """A training or evaluation job ended without a result; the message says which and why."""
 
 
 def failure(error: BaseException, what: str) -> UserError | JobFailed:
-    """What to report of a remote process's error: ours as they were raised, else a JobFailed.
+    """Convert the error of a remote process: UserError and JobFailed stay, others become JobFailed.
 
-    `error` may wrap the original as its `cause`, as Ray's errors do; `what` names the job.
+    `error` may hold the original as its `cause`, as Ray's errors do; `what` names the job.
     """
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, (UserError, JobFailed)):
         return type(cause)(str(cause))
-    words = str(cause).strip().splitlines() or ["no message"]
-    return JobFailed(f"{what}: {type(cause).__name__}: {words[-1]}")
+    lines = str(cause).strip().splitlines() or ["no message"]
+    return JobFailed(f"{what}: {type(cause).__name__}: {lines[-1]}")

@@ -1,6 +1,6 @@
-"""The registered model as MLflow loads it: trained trials in one folder, images in, descriptors out.
+"""The registered model as MLflow loads it: a folder with the weights of all trials; embeds images.
 
-MLflow finds `_load_pyfunc` by the name of this module, which itself needs nothing of MLflow.
+MLflow finds `_load_pyfunc` by the name of this module, which does not import MLflow.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tsme.storage.object_store import AnyPath
 
 
 def model_files(folder: AnyPath) -> dict[int, AnyPath]:
-    """The weights of each trial in a folder (trialNN-KEY.safetensors), by trial.
+    """The weights files in a folder (trialNN-KEY.safetensors), by trial.
 
-    Raises UserError if there are none, or two of one trial.
+    Raises UserError if there are none, or two files of one trial.
     """
     files: dict[int, AnyPath] = {}
-    found: list[AnyPath] = list(folder.glob("trial[0-9][0-9]-*.safetensors"))
-    for path in sorted(found, key=lambda path: path.name):
+    paths: list[AnyPath] = list(folder.glob("trial[0-9][0-9]-*.safetensors"))
+    for path in sorted(paths, key=lambda path: path.name):
         trial = int(path.name[len("trial") :][:2])
         if trial in files:
             raise UserError(f"{folder}: two models of trial {trial}, {files[trial].name} and {path.name}")
@@ -40,7 +40,7 @@ def model_files(folder: AnyPath) -> dict[int, AnyPath]:
 
 
 class Embedder:
-    """Describes images with the weights of one trial; each is loaded when first asked for."""
+    """Embeds images with the weights of one trial; a trial's weights are loaded on first use."""
 
     def __init__(self, folder: Path) -> None:
         self.files = model_files(folder)
@@ -49,15 +49,16 @@ class Embedder:
     def predict(
         self, model_input: NDArray[np.uint8], params: dict[str, Any] | None = None
     ) -> NDArray[np.float32]:
-        """Embeddings (n, d) of RGB images (n, height, width, 3), any size, all of one modality.
+        """Embeddings (n, d) of RGB images (n, height, width, 3) of any size and one modality.
 
-        `params`: "modality" is visible or infrared, "trial" which weights (the first by default, 0).
+        `params`: "modality", visible (default) or infrared; "trial", whose weights to use (default: the
+        first trial).
         """
-        chosen = params or {}
-        modality = chosen.get("modality", "visible")
+        options = params or {}
+        modality = options.get("modality", "visible")
         if modality not in MODALITIES:
             raise UserError(f"modality {modality}: expected one of {', '.join(MODALITIES)}")
-        trial = int(chosen.get("trial", 0)) or next(iter(self.files))
+        trial = int(options.get("trial", 0)) or next(iter(self.files))
         if trial not in self.files:
             raise UserError(f"trial {trial}: this version holds {', '.join(map(str, self.files))}")
         device = torch.device("cpu")

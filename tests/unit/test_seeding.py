@@ -1,4 +1,4 @@
-"""Seeds for purposes."""
+"""Seeds derived for single purposes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_every_purpose_has_its_own_seed():
 
 
 @pytest.mark.parametrize("purpose", [("dsgan", 1, 0), ("reid", 1, 0)])
-def test_generators_repeat_and_leave_the_global_one_alone(purpose):
+def test_generators_repeat_and_do_not_use_the_global_one(purpose):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     draws = [torch.rand(4, generator=generator(3, *purpose)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The registered model: images in, descriptors out."""
+"""The registered model: embeddings of images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def expected(folder: Path, trial: int, images: Tensor, modality: str) -> np.ndar
 
 @pytest.mark.parametrize("trial", [3, 10])
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_descriptors_are_those_of_evaluation_on_the_same_pixels(folder, trial, modality):
+def test_embeddings_equal_those_of_evaluation_on_the_same_pixels(folder, trial, modality):
     images = batch(5)
     got = Embedder(folder).predict(images, {"modality": modality, "trial": trial})
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
@@ -56,29 +56,29 @@ def test_images_of_another_size_are_resized_as_in_training(folder):
 
 
 def test_the_first_trial_and_visible_images_are_the_default(folder):
-    describer, images = Embedder(folder), batch(2)
-    named = describer.predict(images, {"modality": "visible", "trial": 3})
+    embedder, images = Embedder(folder), batch(2)
+    named = embedder.predict(images, {"modality": "visible", "trial": 3})
     for params in (None, {}, {"trial": 0}, {"modality": "visible"}):
-        np.testing.assert_array_equal(describer.predict(images, params), named)
+        np.testing.assert_array_equal(embedder.predict(images, params), named)
     for params in ({"trial": 10}, {"modality": "infrared"}):
-        assert not np.allclose(describer.predict(images, params), named, atol=1e-3)
+        assert not np.allclose(embedder.predict(images, params), named, atol=1e-3)
 
 
-def test_descriptors_do_not_depend_on_earlier_requests(folder):
-    describer, images = Embedder(folder), batch(4)
-    first = describer.predict(images)
-    describer.predict(255 - images, {"trial": 10, "modality": "infrared"})
-    np.testing.assert_array_equal(describer.predict(images), first)
+def test_embeddings_do_not_depend_on_earlier_requests(folder):
+    embedder, images = Embedder(folder), batch(4)
+    first = embedder.predict(images)
+    embedder.predict(255 - images, {"trial": 10, "modality": "infrared"})
+    np.testing.assert_array_equal(embedder.predict(images), first)
 
 
-def test_weights_are_read_when_first_asked_for_and_once(folder):
-    describer = Embedder(folder)
-    describer.predict(batch(1), {"trial": 10})
+def test_weights_are_read_once_on_first_use(folder):
+    embedder = Embedder(folder)
+    embedder.predict(batch(1), {"trial": 10})
     (folder / "trial10-abc.safetensors").unlink()
-    describer.predict(batch(1), {"trial": 10})
+    embedder.predict(batch(1), {"trial": 10})
     (folder / "trial03-abc.safetensors").unlink()
     with pytest.raises(UserError, match="trial03"):
-        describer.predict(batch(1), {"trial": 3})
+        embedder.predict(batch(1), {"trial": 3})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_weights_are_read_when_first_asked_for_and_once(folder):
         ({"trial": -1}, "trial -1: this version holds 3, 10"),
     ],
 )
-def test_unknown_choices_are_user_errors(folder, params, message):
+def test_unknown_parameters_are_user_errors(folder, params, message):
     with pytest.raises(UserError, match=message):
         Embedder(folder).predict(batch(1), params)
 

@@ -1,4 +1,4 @@
-"""Evaluation: ranking metrics, descriptors, and protocols."""
+"""Evaluation: embeddings, protocols, ranking metrics and re-ranking."""
 
 from tsme.evaluation.metrics import RankingMetrics, evaluate, evaluate_similarity
 from tsme.evaluation.reranking import rerank

@@ -169,7 +169,7 @@ def collapse_reason(
 ) -> str:
     """Message about a generator that makes nearly the same picture of all images; empty if none does.
 
-    Generators run in training mode: running statistics of batch norms take longer than an epoch to settle.
+    Generators run in training mode: running statistics need more than an epoch to settle.
     """
     samples = {
         m: as_seen(x[:: max(1, len(x) // COLLAPSE_IMAGES)][:COLLAPSE_IMAGES], m)

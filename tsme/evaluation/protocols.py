@@ -1,12 +1,12 @@
-"""Which searches a data set's protocol asks for: who is asked for, in which gallery, under which rule.
+"""The searches of each data set's protocol: queries, gallery, and the rule of comparison.
 
 - RegDB: both directions over all images of the trial's test identities.
 - SYSU-MM01 (Wu et al., ICCV 2017): infrared queries; the gallery is one image (single-shot) or ten
-  (multi-shot) of each person from each camera, of cameras 1, 2, 4, 5 (all-search) or 1, 2
+  (multi-shot) of each identity from each camera, from cameras 1, 2, 4, 5 (all-search) or 1, 2
   (indoor-search), drawn ten times.
-- LLCM (Zhang and Wang, CVPR 2023): both directions; one image of each person from each camera, drawn
-  ten times.
-- A table of one's own: both directions over all test images.
+- LLCM (Zhang and Wang, CVPR 2023): both directions; the gallery is one image of each identity from each
+  camera, drawn ten times.
+- A CSV table: both directions over all test images.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Rows = NDArray[np.int64]
 MODE_CAMERAS: dict[Mode, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOT_IMAGES: dict[Shots, int] = {"single": 1, "multi": 10}
 RULES: dict[DatasetName, Protocol] = {"regdb": "regdb", "sysu": "sysu", "llcm": "llcm", "csv": "regdb"}
-# What is asked for in each data set; SYSU-MM01 has no galleries of infrared images.
-QUERIES: dict[DatasetName, tuple[Modality, ...]] = {
+# Modalities of the queries; SYSU-MM01 has no infrared galleries.
+QUERY_MODALITIES: dict[DatasetName, tuple[Modality, ...]] = {
     "regdb": MODALITIES,
     "sysu": ("infrared",),
     "llcm": MODALITIES,
@@ -42,17 +42,17 @@ DESCRIPTIONS: dict[DatasetName, str] = {
     "regdb": "regdb: all gallery images, no camera filter; each trial with its own weights",
     "sysu": "sysu: infrared queries, drawn visible galleries; camera-3 queries skip camera 2; "
     "CMC over identities",
-    "llcm": "llcm: drawn galleries; a query skips its person in its own camera; CMC over identities",
+    "llcm": "llcm: drawn galleries; a query skips its identity in its own camera; CMC over identities",
     "csv": "csv: all gallery images, no camera filter",
 }
 
 
 @dataclass(frozen=True)
 class Search:
-    """One ranking: rows of the test split's lists to ask for and to search in.
+    """A set of queries and a gallery, as rows of the test split's lists.
 
-    `mode` and `shots` are SYSU-MM01's; `draw` numbers a random gallery and `drawn_by` says how it was
-    drawn ("seed" or "rand_perm_cam.mat").
+    `mode` and `shots` are those of SYSU-MM01. `draw` numbers a random gallery, and `drawn_by` is how it
+    was drawn: "seed" or "rand_perm_cam.mat".
     """
 
     rule: Protocol
@@ -66,41 +66,41 @@ class Search:
 
     @property
     def name(self) -> str:
-        """What its figures go under: "visible-to-infrared", "all-search single-shot"."""
+        """Name of the protocol's part, for example "visible-to-infrared" or "all-search single-shot"."""
         return label(direction(self.query), self.mode, self.shots)
 
 
 def label(direction: str, mode: str, shots: str) -> str:
-    """SYSU-MM01's searches go by mode and shots, all others by their direction."""
+    """Name of a search: mode and shots on SYSU-MM01, the direction on other data sets."""
     return f"{mode}-search {shots}-shot" if mode else direction
 
 
 def direction(query: Modality) -> str:
-    """Name of the search that starts from this modality, for example "visible-to-infrared"."""
+    """Direction of a search with queries of this modality, for example "visible-to-infrared"."""
     return f"{query}-to-{other(query)}"
 
 
 def searches(dataset: Dataset, trial: Trial, evaluation: EvaluationConfig) -> list[Search]:
-    """All that the protocol of `dataset` asks for on this trial's test identities.
+    """All searches of the data set's protocol on this trial's test identities.
 
-    Raises UserError where nothing is left to ask for or to search in.
+    Raises UserError if a search has no queries or no gallery.
     """
     match dataset.name:
         case "sysu":
-            found = list(_sysu(dataset, trial.test, evaluation))
+            result = list(_sysu(dataset, trial.test, evaluation))
         case "llcm":
-            found = list(_llcm(trial.test, evaluation.draws))
+            result = list(_llcm(trial.test, evaluation.draws))
         case _:
-            found = full_searches(dataset.name, trial.test)
-    for search in found:
+            result = full_searches(dataset.name, trial.test)
+    for search in result:
         if not (len(search.queries) and len(search.gallery)):
             empty = "gallery" if len(search.queries) else "queries"
             raise UserError(f"{dataset.location}: {search.name} has no {empty}")
-    return found
+    return result
 
 
 def full_searches(dataset: DatasetName, split: Split) -> list[Search]:
-    """Searches over all images, nothing drawn: RegDB's protocol, and validation on any data set."""
+    """Searches over all images, as in RegDB's protocol and in validation on any data set."""
     return [
         Search(
             rule=RULES[dataset],
@@ -108,7 +108,7 @@ def full_searches(dataset: DatasetName, split: Split) -> list[Search]:
             queries=np.arange(len(split[query])),
             gallery=np.arange(len(split[other(query)])),
         )
-        for query in QUERIES[dataset]
+        for query in QUERY_MODALITIES[dataset]
     ]
 
 
@@ -138,18 +138,18 @@ def _llcm(split: Split, draws: Iterable[int]) -> Iterable[Search]:
 
 
 def _draw(images: ImageList, cameras: Iterable[int], count: int, seed: int) -> Rows:
-    """Rows of `count` images (or all, if fewer) of each person from each camera, in list order.
+    """Rows of `count` images (all, if fewer) of each identity from each camera, in list order.
 
-    Single images are drawn as most Python code of the field does, so that galleries compare: Python's
-    own generator, seeded with the draw's number, over people, then cameras, files sorted by name.
+    Galleries of single images equal those of most Python code: drawn by Python's generator, seeded with
+    the draw's number, over identities, then cameras, from files sorted by name.
     """
     generator = random.Random(seed)
-    seen: dict[tuple[int, int], list[int]] = {}
+    rows_of: dict[tuple[int, int], list[int]] = {}
     for row in sorted(range(len(images)), key=lambda row: images.paths[row]):
         key = (int(images.identities[row]), int(images.cameras[row]))
-        seen.setdefault(key, []).append(row)
+        rows_of.setdefault(key, []).append(row)
     chosen: list[int] = []
-    for rows in (seen[key] for key in product(_people(images), cameras) if key in seen):
+    for rows in (rows_of[key] for key in product(_identities(images), cameras) if key in rows_of):
         if count == 1:
             chosen.append(generator.choice(rows))
         else:
@@ -165,12 +165,12 @@ def _permuted(
     draw: int,
     permutations: Permutations,
 ) -> Rows:
-    """Rows of the images in a published gallery draw, in list order."""
+    """Rows of the images in a gallery drawn by the data set's authors, in list order."""
     frames = (int(PurePosixPath(path).stem) for path in images.paths)
     keys = zip(images.cameras.tolist(), images.identities.tolist(), frames, strict=True)
     row_of = {key: row for row, key in enumerate(keys)}
     rows = []
-    for identity, camera in product(_people(images), cameras):
+    for identity, camera in product(_identities(images), cameras):
         for frame in permutations.frames(camera, identity, draw, count):
             if (camera, identity, frame) not in row_of:
                 raise UserError(
@@ -182,5 +182,5 @@ def _permuted(
     return np.array(sorted(rows), dtype=np.int64)
 
 
-def _people(images: ImageList) -> list[int]:
+def _identities(images: ImageList) -> list[int]:
     return sorted(set(images.identities.tolist()))

@@ -1,24 +1,23 @@
-"""Re-ranking by k-reciprocal neighbours: images are alike if they share their nearest neighbours.
+"""Re-ranking by k-reciprocal neighbours: images are similar if they share their nearest neighbours.
 
 Zhong, Zheng, Cao and Li, "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017,
-in its float32 definition. Queries and gallery are one set of n images. With D the squared Euclidean
-distances, each row divided by its largest, and N(i, k) the k + 1 nearest of image i (itself among them;
-equal distances by index):
+computed in float32. Queries and gallery form one set of n images. D holds the squared Euclidean
+distances, each row divided by its maximum; N(i, k) is the k + 1 nearest images of image i, itself
+included, with ties ordered by index:
 
     R(i, k) = those j of N(i, k) that have i in N(j, k)
     R*(i)   = R(i, k1) and every R(c, k1 / 2), c in R(i, k1), of which more than 2/3 are in R(i, k1)
     V[i, j] = exp(-D[i, j]) for j in R*(i), else 0; each row divided by its sum
-    V'[i]   = the mean of V over the k2 nearest of i (itself among them)
+    V'[i]   = the mean of V over the k2 nearest of i, itself included
     J[i, j] = 1 - s / (2 - s), s = sum over c of min(V'[i, c], V'[j, c])    (Jaccard distance)
     final   = (1 - weight) * J + weight * D
 
-As in the published code, k1 / 2 is rounded, halves to even, and k2 = 1 leaves out V'. Unlike there,
-n x n numbers are never held: D is made in blocks, of which the nearest and the (q, g) part are kept,
-and V is stored without its zeros. Neighbours are ordered before the division, which cannot reorder
-distances but can round two of them to one.
+As in the published code, k1 / 2 is rounded half to even, and k2 = 1 skips V'. Unlike the published code,
+this one never holds n x n numbers: it computes D in blocks, keeps the nearest neighbours and the (q, g)
+part, and stores V without zeros. Neighbours are ordered before the division by the row's maximum, which
+keeps the order but can round two distances to the same number.
 
-Re-ranking looks at all queries at once: figures with it only compare with others that have it, and the
-same set of queries.
+Re-ranking uses all queries at once: compare its figures only with re-ranked ones of the same queries.
 
 Shapes: q queries, g gallery images, n = q + g, d feature dimensions, b images of a block.
 """
@@ -34,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from tsme.errors import UserError
 from tsme.evaluation.metrics import as_features
 
-BLOCK = 2**21  # numbers of a block: b x n, or images x d
+BLOCK = 2**21  # numbers in a block: b x n, or images x d
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class _Sparse:
         return cls(starts, columns.astype(np.int32), values.astype(np.float32))
 
     def entries(self, rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Positions of all entries of `rows`, one row after another, and for each its place in `rows`."""
+        """For all entries of `rows`, row by row: the index into `rows`, and the position in `values`."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         owner = np.repeat(np.arange(len(rows)), lengths)
         before = np.cumsum(lengths) - lengths
@@ -67,13 +66,13 @@ def rerank(
     k2: int = 6,
     weight: float = 0.3,
 ) -> NDArray[np.float32]:
-    """Similarities (q, g), larger = more alike: minus the final distance, from -1 to 0 but for rounding.
+    """Similarities (q, g), larger = more alike: the negative final distance, in [-1, 0] up to rounding.
 
-    Features (q, d) and (g, d), as `evaluate` takes them; for distances by cosine, normalise them before.
-    `weight` (lambda in the paper) in [0, 1] is that of the original distance.
+    Features (q, d) and (g, d) as for `evaluate`; for cosine distances, normalise them first. `weight`
+    (lambda in the paper) in [0, 1] is the weight of the original distance.
 
-    Raises UserError for features that do not fit, are not finite or too large to be squared, and for
-    k1 or k2 below 1 or a weight outside [0, 1].
+    Raises UserError for features of wrong shape, not finite or so large that squares overflow, for k1 or
+    k2 below 1, and for a weight outside [0, 1].
     """
     queries, gallery = as_features(query_features, "query"), as_features(gallery_features, "gallery")
     if queries.shape[1] != gallery.shape[1]:
@@ -94,20 +93,20 @@ def rerank(
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """What is kept of the distances D of n images to each other."""
+    """The nearest neighbours of n images, and their distances D."""
 
-    nearest: NDArray[np.int32]  # (n, k) the nearest of every image, in order
-    distances: NDArray[np.float32]  # (n, k) to them
-    scale: NDArray[np.float32]  # (n,) the divisor of every row
+    nearest: NDArray[np.int32]  # (n, k), nearest first
+    distances: NDArray[np.float32]  # (n, k)
+    scale: NDArray[np.float32]  # (n,) the maximum of every row
 
 
 def _neighbours(
     features: NDArray[np.float32], q: int, count: int
 ) -> tuple[NDArray[np.float32], _Neighbours]:
-    """D of queries to gallery (q, g), and the `count` nearest of every image.
+    """D of queries to gallery (q, g), and the `count` nearest neighbours of every image.
 
-    A block of rows is compared with itself and all images after it: the distances of the later ones
-    to the block are the same numbers, which halves the products.
+    A block of rows is compared only with itself and later images; by symmetry this gives the later
+    images' distances to the block as well, which halves the matrix products.
     """
     n = len(features)
     original = np.empty((q, n - q), dtype=np.float32)
@@ -119,7 +118,7 @@ def _neighbours(
         distance *= -2
         distance += squares[rows, None]
         distance += squares[rows.start :]
-        np.maximum(distance, 0, out=distance)  # rounding can leave less than 0
+        np.maximum(distance, 0, out=distance)  # rounding can make it negative
         if rows.start < q:
             original[rows] = distance[: q - rows.start, q - rows.start :]
         later = distance[:, len(distance) :].T
@@ -128,28 +127,28 @@ def _neighbours(
             keys[images] = _smallest(keys[images], part, rows.start)
     if not np.isfinite(scale).all():
         raise UserError("features are too large: their squares overflow")
-    scale[scale == 0] = 1  # all images alike: all distances are 0
+    scale[scale == 0] = 1  # all images are equal
     original /= scale[:q, None]
     distances = (keys >> np.uint64(32)).astype(np.uint32).view(np.float32) / scale[:, None]
     return original, _Neighbours(keys.astype(np.uint32).astype(np.int32), distances, scale)
 
 
 def _smallest(keys: NDArray[np.uint64], distance: NDArray[np.float32], first: int) -> NDArray[np.uint64]:
-    """The smallest of the keys so far (b, k) and those of `distance` (b, c) to images from `first` on.
+    """The k smallest of `keys` (b, k) and the keys of `distance` (b, c) to the images from `first` on.
 
-    A key is one integer of distance and image, which sorts by distance, equal ones by image: numbers
-    that are not negative order like their bits.
+    A key is an integer with the distance's bits above the image's index, so that it sorts by distance,
+    then by index: floats that are not negative sort like their bits.
     """
-    found = np.array(distance.view(np.uint32), dtype=np.uint64, order="C")
-    found <<= np.uint64(32)
-    found |= np.arange(first, first + distance.shape[1], dtype=np.uint64)
-    found = np.concatenate([keys, found], axis=1)
-    found.partition(keys.shape[1] - 1, axis=1)
-    return np.sort(found[:, : keys.shape[1]], axis=1)
+    new = np.array(distance.view(np.uint32), dtype=np.uint64, order="C")
+    new <<= np.uint64(32)
+    new |= np.arange(first, first + distance.shape[1], dtype=np.uint64)
+    candidates = np.concatenate([keys, new], axis=1)
+    candidates.partition(keys.shape[1] - 1, axis=1)
+    return np.sort(candidates[:, : keys.shape[1]], axis=1)
 
 
 def _encode(features: NDArray[np.float32], neighbours: _Neighbours, k1: int) -> _Sparse:
-    """V: for every image, the weights of its expanded k-reciprocal neighbours R*."""
+    """V: the weights of each image's expanded k-reciprocal neighbours R*."""
     n = len(features)
     nearest = neighbours.nearest[:, : k1 + 1]
     halves = nearest[:, : round(k1 / 2) + 1]
@@ -177,7 +176,7 @@ def _encode(features: NDArray[np.float32], neighbours: _Neighbours, k1: int) -> 
 
 
 def _reciprocal(nearest: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which of the nearest (n, k) of an image have that image among theirs."""
+    """Which of each image's nearest neighbours (n, k) have the image among their own."""
     n, k = nearest.shape
     mutual = np.empty((n, k), dtype=bool)
     for rows in _blocks(n, k * k):
@@ -198,9 +197,9 @@ def _distances(
 
 
 def _expand(encoding: _Sparse, nearest: NDArray[np.int32]) -> _Sparse:
-    """V', the mean of the encodings of the nearest (n, k2) of every image (local query expansion)."""
+    """V': the mean of the encodings of each image's `nearest` (n, k2) (local query expansion)."""
     n, k2 = nearest.shape
-    if k2 == 1:  # no expansion, even where a duplicate stands before the image itself
+    if k2 == 1:  # no expansion, even if a duplicate comes before the image itself
         return encoding
     parts = []
     for rows in _blocks(n, n):
@@ -215,7 +214,7 @@ def _expand(encoding: _Sparse, nearest: NDArray[np.int32]) -> _Sparse:
 
 
 def _by_column(encoding: _Sparse, q: int) -> _Sparse:
-    """The gallery's rows of an encoding (n, n), transposed: (n, g)."""
+    """The gallery's rows of the encoding (n, n), transposed: (n, g)."""
     n = len(encoding.starts) - 1
     gallery = np.arange(q, n)
     image, entries = encoding.entries(gallery)
@@ -225,7 +224,7 @@ def _by_column(encoding: _Sparse, q: int) -> _Sparse:
 
 
 def _overlap(encoding: _Sparse, shared: _Sparse, query: int, g: int) -> NDArray[Any]:
-    """Sum of the smaller of a query's and each gallery image's weights (g,)."""
+    """Sums (g,) of the minimum of the query's and each gallery image's weights."""
     span = slice(encoding.starts[query], encoding.starts[query + 1])
     owner, entries = shared.entries(encoding.columns[span])
     smaller = np.minimum(encoding.values[span][owner], shared.values[entries])
@@ -233,7 +232,7 @@ def _overlap(encoding: _Sparse, shared: _Sparse, query: int, g: int) -> NDArray[
 
 
 def _places(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of what is true, row by row: np.nonzero, which is slower where it is seldom."""
+    """Rows and columns of true entries, row by row; faster than np.nonzero if few entries are true."""
     rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
     return rows, columns
 

@@ -9,17 +9,17 @@ import numpy as np
 
 
 class Spread(NamedTuple):
-    """Mean and sample standard deviation (n - 1), which a single value does not have."""
+    """Mean and sample standard deviation (n - 1), which is None for a single value."""
 
     mean: float
     std: float | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Spread of at least one value."""
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return cls(float(np.mean(values)), std)
 
     def __str__(self) -> str:
-        """In per cent, as the field prints it, of fractions of 1."""
+        """In per cent, for figures in [0, 1]."""
         return f"{100 * self.mean:.2f}" + ("" if self.std is None else f" ± {100 * self.std:.2f}")

@@ -1,1 +1,1 @@
-"""Reports: tables for a terminal."""
+"""Reports: tables for a terminal and plots."""

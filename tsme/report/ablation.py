@@ -1,4 +1,4 @@
-"""An ablation's figures over seeds: means and spreads, paired differences, a table and a picture."""
+"""An ablation's figures over seeds: means, paired differences, tables and a plot."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TITLES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}
 
 
 class Gain(NamedTuple):
-    """What a variant adds to another, or takes from it: the spread of differences between equal seeds.
+    """Difference of a figure between two variants, over pairs of equal seeds.
 
-    `clear` if the mean difference is larger than its own deviation over seeds and than either variant's;
-    None of a single seed, which has none.
+    It is `clear` if its mean is larger than its own standard deviation and that of either variant; None
+    for a single seed.
     """
 
     difference: Spread
@@ -34,7 +34,7 @@ class Gain(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A variant in one protocol: its figures, and what it gains over the one it is compared with."""
+    """A variant's figures in one protocol, and their differences from the variant `over`."""
 
     variant: str
     protocol: str
@@ -43,7 +43,7 @@ class Line(NamedTuple):
     gains: dict[str, Gain]
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in ablation.json."""
+        """The entry in ablation.json."""
         gains = {
             f: {"mean": gain.difference.mean, "std": gain.difference.std, "clear": gain.clear}
             for f, gain in self.gains.items()
@@ -55,17 +55,19 @@ class Line(NamedTuple):
 def compare(
     samples: Mapping[str, Sequence[list[EvaluationResult]]], over: Mapping[str, str | None]
 ) -> list[Line]:
-    """A line per protocol and variant; `samples` are the rows of each seed, by variant, seeds in order.
+    """One line per protocol and variant, from the results of each seed by variant, seeds in order.
 
-    Flipped and re-ranked figures of a variant, which the one it is compared with may lack, are compared
-    with nothing.
+    `over` names the variant to compare with. If that variant lacks a protocol (flipped, re-ranked), the
+    line has no gains.
     """
-    protocols = dict.fromkeys(r.protocol for seeds in samples.values() for rows in seeds for r in rows)
+    protocols = dict.fromkeys(
+        result.protocol for seeds in samples.values() for results in seeds for result in results
+    )
     values = {
-        (variant, protocol): {f: [_mean(rows, protocol, f) for rows in seeds] for f in FIGURES}
+        (variant, protocol): {f: [_mean(results, protocol, f) for results in seeds] for f in FIGURES}
         for protocol in protocols
         for variant, seeds in samples.items()
-        if any(row.protocol == protocol for row in seeds[0])
+        if any(result.protocol == protocol for result in seeds[0])
     }
     lines = []
     for (variant, protocol), figures in values.items():
@@ -76,19 +78,19 @@ def compare(
     return lines
 
 
-def _mean(rows: Sequence[EvaluationResult], protocol: str, figure: str) -> float:
-    """Over gallery draws, where there are several."""
-    return float(np.mean([getattr(row, figure) for row in rows if row.protocol == protocol]))
+def _mean(results: Sequence[EvaluationResult], protocol: str, figure: str) -> float:
+    """Mean of a figure over gallery draws."""
+    return float(np.mean([getattr(r, figure) for r in results if r.protocol == protocol]))
 
 
-def _gain(ours: Sequence[float], theirs: Sequence[float]) -> Gain:
-    difference = Spread.of([a - b for a, b in zip(ours, theirs, strict=True)])
-    spreads = [s.std for s in (difference, Spread.of(ours), Spread.of(theirs)) if s.std is not None]
+def _gain(values: Sequence[float], base: Sequence[float]) -> Gain:
+    difference = Spread.of([a - b for a, b in zip(values, base, strict=True)])
+    spreads = [s.std for s in (difference, Spread.of(values), Spread.of(base)) if s.std is not None]
     return Gain(difference, abs(difference.mean) > max(spreads) if spreads else None)
 
 
 def ablation_table(lines: Sequence[Line], seeds: int) -> Table:
-    """Figures in %, and beneath each what it adds where seeds are equal."""
+    """Figures in %, and the differences between variants at equal seeds."""
     table = Table(title=f"test identities, in %: mean ± standard deviation over {seeds} seeds")
     for title in ("protocol", "variant", *(TITLES[f] for f in FIGURES), "adds to", "Rank-1", "mAP", ""):
         table.add_column(title, justify="right" if title in TITLES.values() else "left")
@@ -110,8 +112,8 @@ def ablation_table(lines: Sequence[Line], seeds: int) -> Table:
 def ablation_plot(
     samples: Mapping[str, Sequence[list[EvaluationResult]]], lines: Sequence[Line], file: Path
 ) -> None:
-    """mAP of each variant as a PNG: a point per seed, joined where seeds are equal, and the mean."""
-    from matplotlib.figure import Figure  # half a second, which only this needs
+    """mAP of each variant as a PNG: one line per seed, and the means."""
+    from matplotlib.figure import Figure  # takes half a second to import
 
     plain = [line for line in lines if " with " not in line.protocol]
     protocols = list(dict.fromkeys(line.protocol for line in plain))
@@ -119,7 +121,9 @@ def ablation_plot(
     axes = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
     names = list(samples)
     for ax, protocol in zip(axes, protocols, strict=True):
-        seeds = np.array([[_mean(rows, protocol, "mAP") for rows in samples[name]] for name in names])
+        seeds = np.array(
+            [[_mean(results, protocol, "mAP") for results in samples[name]] for name in names]
+        )
         ax.plot(names, 100 * seeds, color="0.75", marker=".", linewidth=1)
         spreads = {line.variant: line.figures["mAP"] for line in plain if line.protocol == protocol}
         means = [100 * spreads[name].mean for name in names]

@@ -1,4 +1,4 @@
-"""Results as tables on a terminal; figures in per cent, as the field prints them."""
+"""Results as tables on a terminal; figures in per cent."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ NAMES: dict[DatasetName, str] = {
 TITLES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
 
 
-def results_table(dataset: DatasetName, rows: Sequence[EvaluationResult]) -> Table:
-    """A line per protocol, as papers print them: mean and spread over trials or gallery draws."""
-    people = " or ".join(str(n) for n in sorted({row.test_identities for row in rows}))
-    table = Table(title=f"{NAMES[dataset]}, {people} test identities, in %: mean ± standard deviation")
+def results_table(dataset: DatasetName, results: Sequence[EvaluationResult]) -> Table:
+    """One line per protocol: mean and standard deviation over trials or gallery draws."""
+    counts = " or ".join(str(n) for n in sorted({result.test_identities for result in results}))
+    table = Table(title=f"{NAMES[dataset]}, {counts} test identities, in %: mean ± standard deviation")
     table.add_column("method")
-    table.add_column("protocol", min_width=13)  # as "single-shot" takes
+    table.add_column("protocol", min_width=13)  # fits "single-shot"
     for figure in FIGURES:
         table.add_column(TITLES.get(figure, figure), justify="right")
     table.add_column("over", justify="right")
-    for protocol, figures in summarise(rows).items():
-        alike = [row for row in rows if row.protocol == protocol]
+    for protocol, figures in summarise(results).items():
+        group = [result for result in results if result.protocol == protocol]
         cells = [_cell(figures[figure]) for figure in FIGURES]
-        table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(alike))
-    foreign = {row.trial: row for row in rows if row.trial != row.model_trial or row.seen_identities}
+        table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(group))
+    foreign = {r.trial: r for r in results if r.trial != r.model_trial or r.seen_identities}
     table.caption = "; ".join(
-        f"trial {row.trial} with weights of trial {row.model_trial}, which were trained on "
-        f"{row.seen_identities} of its {row.test_identities} people"
-        for row in foreign.values()
+        f"trial {r.trial} with weights of trial {r.model_trial}, which were trained on "
+        f"{r.seen_identities} of its {r.test_identities} test identities"
+        for r in foreign.values()
     )
     return table
 
@@ -47,25 +47,25 @@ def _cell(figure: dict[str, Any]) -> str:
     return str(Spread(**figure))
 
 
-def _over(rows: Sequence[EvaluationResult]) -> str:
-    """What a mean is over: trials, or draws and who drew them."""
-    draws = {row.draw for row in rows if row.draw is not None}
-    count, what = (len(draws), "draw") if draws else (len(rows), "trial")
-    by = "".join(sorted({f" ({row.drawn_by})" for row in rows if row.drawn_by}))
+def _over(results: Sequence[EvaluationResult]) -> str:
+    """What a mean is over: the number of trials, or of draws and how they were drawn."""
+    draws = {result.draw for result in results if result.draw is not None}
+    count, what = (len(draws), "draw") if draws else (len(results), "trial")
+    by = "".join(sorted({f" ({result.drawn_by})" for result in results if result.drawn_by}))
     return f"{count} {what}{'s' * (count != 1)}{by}"
 
 
-def result_lines(label: str, rows: Sequence[EvaluationResult]) -> list[str]:
-    """Headline figures of "trial 01", for when its evaluation ends: means where galleries are drawn."""
+def result_lines(label: str, results: Sequence[EvaluationResult]) -> list[str]:
+    """Rank-1 and mAP of one trial, for example "trial 01", by protocol; means over gallery draws."""
     return [
         f"  {label}: {protocol.replace('-to-', ' to ')} "
         f"Rank-1 {_cell(figures['rank1'])}, mAP {_cell(figures['mAP'])}"
-        for protocol, figures in summarise(rows).items()
+        for protocol, figures in summarise(results).items()
     ]
 
 
 def samples_table(samples: Sequence[tuple[str, Mapping[str, float], float, int, int]]) -> Table:
-    """A line per sweep sample: name, what it set, best validation mAP, its epoch, epochs trained."""
+    """One line per sweep sample: name, best validation mAP, its epoch, epochs trained, and settings."""
     table = Table(title="sweep, best sample first")
     table.add_column("sample")
     table.add_column("validation mAP %", justify="right")
@@ -81,7 +81,7 @@ def samples_table(samples: Sequence[tuple[str, Mapping[str, float], float, int, 
 
 
 def check_tables(report: CheckReport) -> list[Table]:
-    """What each trial and camera holds; of several trials, how many people each has seen of another."""
+    """Tables of what each trial and camera holds and, for several trials, of shared identities."""
     sizes = report.sizes
     title = f"{report.identities} identities, {report.images} images"
     if sizes is not None:
@@ -89,7 +89,7 @@ def check_tables(report: CheckReport) -> list[Table]:
     counts = Table(title=title)
     for column in (
         "trial",
-        "train identities",
+        "training identities",
         "visible",
         "infrared",
         "test identities",

@@ -1,4 +1,4 @@
-"""Where one training process runs: its rank, its device, and how networks are wrapped there."""
+"""One training process: its rank, its device, and how it works with the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, of x86, of AR
 
 @dataclass(frozen=True)
 class Worker:
-    """One of `world_size` processes that train together; alone by default."""
+    """One of `world_size` processes that train together; by default the only one."""
 
     rank: int = 0
     world_size: int = 1
@@ -26,23 +26,23 @@ class Worker:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the worker that writes files and validates."""
+        """Whether this is the worker that writes files and validates (rank 0)."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network on this worker's device, averaging gradients where there are several.
+        """The network on this worker's device, in DDP if there are several workers.
 
-        Channels last: convolutions are faster that way, on the CPU (1.7 times for the demo's
-        streams) as on tensor cores.
+        The memory format is channels last, which makes convolutions faster: 1.7 times for the demo's
+        streams on a CPU, and on tensor cores.
         """
         network = network.to(self.device).to(memory_format=torch.channels_last)
         if self.world_size == 1:
             return network
-        # Gradients lie in the buffers that are sent: no second copy of them, nor a copy in each step.
+        # Gradients are views of the buffers that are sent, which saves a copy in memory and in each step.
         return DistributedDataParallel(network, gradient_as_bucket_view=True)
 
     def autocast(self, precision: Precision) -> torch.autocast:
-        """A block whose convolutions, products and the maps between them are of this precision."""
+        """A context in which convolutions, matrix products and activations have this precision."""
         return autocast(self.device, precision)
 
     def precision(self, setting: TrainingPrecision) -> Precision:
@@ -52,44 +52,44 @@ class Worker:
         return "bfloat16" if self.broadcast(auto_precision(self.device) == "bfloat16") else "float32"
 
     def to_device_if_fits(self, *images: Tensor) -> tuple[Tensor, ...]:
-        """Images (n, 3, H, W) uint8 where batches are best taken from: the device, if it has room.
+        """Images uint8 (n, 3, H, W), on the device if together they fit a quarter of its free memory.
 
-        Together they may take a quarter of its free memory; SYSU-MM01's training images at 288x144 and
-        their translations are 8.5 GB. Otherwise they stay, and every batch is sent.
+        Otherwise they stay on the CPU, and every batch is sent to the device. SYSU-MM01's training
+        images at 288x144 and their translations are 8.5 GB.
         """
         if self.device.type != "cuda":
             return images
         free, _ = torch.cuda.mem_get_info(self.device)
-        # What earlier networks of this process left is kept by PyTorch, free for the next.
+        # PyTorch keeps the memory of this process's earlier networks, which the next ones can use.
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         if sum(x.nbytes for x in images) > free // 4:
             return images
         return tuple(x.to(self.device) for x in images)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Average over all workers."""
+        """Mean over all workers."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values / self.world_size
 
-    def broadcast(self, fact: bool) -> bool:
-        """What the leading worker holds true, for all of them: file systems may show them differently."""
+    def broadcast(self, value: bool) -> bool:
+        """Rank 0's value; ranks may see different files on a network file system."""
         if self.world_size == 1:
-            return fact
-        value = torch.tensor([int(fact)], device=self.device)
-        dist.broadcast(value, src=0)
-        return bool(value.item())
+            return value
+        tensor = torch.tensor([int(value)], device=self.device)
+        dist.broadcast(tensor, src=0)
+        return bool(tensor.item())
 
     def gather(self, values: Any) -> list[Any]:
-        """What every worker has, by rank."""
+        """The values of all workers, by rank."""
         if self.world_size == 1:
             return [values]
-        everybody = [None] * self.world_size
-        dist.all_gather_object(everybody, values)
-        return everybody
+        gathered = [None] * self.world_size
+        dist.all_gather_object(gathered, values)
+        return gathered
 
     def barrier(self) -> None:
-        """Until all workers are here."""
+        """Wait until all workers get here."""
         if self.world_size > 1:
             dist.barrier()
 
@@ -106,5 +106,5 @@ def auto_precision(device: torch.device) -> Precision:
 
 
 def unwrap_model(network: nn.Module) -> nn.Module:
-    """The network itself, without the wrapper of several workers."""
+    """The network without DDP's wrapper."""
     return network.module if isinstance(network, DistributedDataParallel) else network

@@ -1,4 +1,7 @@
-"""CycleGAN's pool of earlier translations (Shrivastava et al., CVPR 2017)."""
+"""CycleGAN's pool of earlier translations (Shrivastava et al., CVPR 2017).
+
+Discriminators are trained on a mixture of new and earlier translations.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Up to `size` generated images; half of those asked for come from the past once it is full."""
+    """Keeps up to `size` generated images; once it is full, half of those returned are kept ones."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.images: list[Tensor] = []
 
     def exchange(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """As many images as given (B, 3, H, W): new ones, or old ones whose place the new ones take."""
+        """As many images as given (B, 3, H, W), each one itself or a kept image whose place it takes."""
         chosen: list[Tensor] = []
         for image in images.detach():
             if len(self.images) < self.size:

@@ -1,4 +1,4 @@
-"""The one training loop: a generator that yields each epoch's result; callers decide what to do."""
+"""The training loop of all stages: a generator that yields each epoch's result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tsme.training.distributed import Worker
 
 
 class Diverged(JobFailed):
-    """Training that leads nowhere: a loss became NaN or infinite, a generator collapsed."""
+    """Training has failed: a loss became NaN or infinite, or a generator collapsed."""
 
 
 class Task(Protocol):
@@ -37,21 +37,21 @@ class Task(Protocol):
         """One optimisation step; returns its loss terms by name, detached."""
 
     def end_epoch(self) -> dict[str, float]:
-        """Move schedules on; returns measurements of the epoch's networks by name."""
+        """Step the schedules; returns measurements of the networks by name."""
 
     def preview(self) -> Tensor | None:
-        """A picture (3, H, W) uint8 of what the stage has learnt, if it draws one."""
+        """A picture (3, H, W) uint8 of the networks' outputs, if the stage has any to show."""
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on after this epoch: tensors and plain values."""
+        """Everything needed to resume after this epoch, as tensors and plain values."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch of one stage: mean loss terms over its steps, measurements, and what to resume from.
+    """One epoch of one stage: mean loss terms over its steps, measurements, and its checkpoint.
 
     `seconds` is the duration of the epoch. `checkpoint` refers to the tensors being trained: save it
     before the next epoch starts.
@@ -70,12 +70,12 @@ class EpochResult:
 def fit(task: Task, worker: Worker, *, done: int = 0) -> Iterator[EpochResult]:
     """Train from epoch `done` + 1 to the task's last.
 
-    Raises Diverged naming the term and the epoch if a loss stops being finite; nothing is yielded for
-    that epoch, so the checkpoint of the one before stays the latest.
+    Raises Diverged, naming the loss term and the epoch, if a loss is not finite. Nothing is yielded for
+    that epoch, so the latest checkpoint is that of the epoch before.
     """
     for epoch in range(done + 1, task.epochs + 1):
         began = time.perf_counter()
-        # Dropout and its like draw from the process's own generator: give it to this epoch.
+        # Dropout draws from the global generator: seed it for each epoch, so that resuming repeats it.
         torch.manual_seed(derive(task.seed, task.stage, epoch, worker.rank))
         losses = _mean_losses(task, worker, epoch)
         metrics = task.end_epoch()
@@ -92,7 +92,7 @@ def fit(task: Task, worker: Worker, *, done: int = 0) -> Iterator[EpochResult]:
 
 
 def _mean_losses(task: Task, worker: Worker, epoch: int) -> dict[str, float]:
-    """Run an epoch's steps; the sums stay on the device until its end."""
+    """Run an epoch's steps; sums stay on the device, so that no step waits for it."""
     sums: Tensor | None = None
     names: list[str] = []
     steps = 0

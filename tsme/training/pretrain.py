@@ -1,7 +1,7 @@
-"""First weights of a backbone, learnt from synthetic identities: for networks that ImageNet has no weights of.
+"""Pretraining of a backbone on synthetic identities, for architectures without ImageNet weights.
 
-A backbone that knows nothing needs more people than RegDB has before its streams agree on anything. So it
-first learns, in both modalities at once, to tell apart people who are in no data set.
+RegDB has too few identities to train a randomly initialised backbone. So the backbone first learns to
+classify synthetic identities, in both modalities at once.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
 from tsme.training.loop import EpochResult, fit
 
-SEED = 7_305_112_869  # of people that no other seed in use draws
+SEED = 7_305_112_869  # no other synthetic data set uses it
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the backbone is trained: SGD with one cycle of the learning rate, Smith and Topin, 2019."""
+    """Data and settings: SGD with the one-cycle schedule of Smith and Topin, 2019."""
 
     identities: int = 200
-    images: int = 5  # of each in either modality
+    images: int = 5  # of each identity in each modality
     epochs: int = 20
     batch: int = 64
     lr: float = 0.1
@@ -59,46 +59,47 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class SyntheticWeights:
-    """The weights of a backbone for images of one size; `file` is named by all that they depend on."""
+    """Weights of a backbone pretrained on synthetic identities at one image size."""
 
-    config: BackboneConfig
+    backbone: BackboneConfig
     image: ImageConfig
     recipe: Recipe
 
     @classmethod
     def of(cls, backbone: BackboneConfig, image: ImageConfig) -> SyntheticWeights | None:
-        """What these weights stand for; None if they are not of synthetic identities."""
+        """The weights that a configuration asks for; None if they are not synthetic ones."""
         recipe = RECIPES.get(backbone.weights)
         return None if recipe is None else cls(backbone, image, recipe)
 
     @property
     def key(self) -> str:
-        """Ten hex digits."""
-        shape = [self.config.architecture, self.config.width, self.image.model_dump()]
+        """Ten hex digits that name the weights by everything they depend on."""
+        shape = [self.backbone.architecture, self.backbone.width, self.image.model_dump()]
         return digest([SEED, shape, asdict(self.recipe)])
 
-    def file(self, products: AnyPath) -> AnyPath:
-        """Where the weights lie in a folder of finished stages."""
-        return products / f"backbone-{self.key}.safetensors"
+    def file(self, folder: AnyPath) -> AnyPath:
+        """The file of the weights in the folder of finished stages."""
+        return folder / f"backbone-{self.key}.safetensors"
 
 
-def read_people(
-    data: Path, image: ImageConfig, modalities: Sequence[Modality] = MODALITIES
+def read_all_images(
+    data: Path, size: ImageConfig, modalities: Sequence[Modality] = MODALITIES
 ) -> tuple[Tensor, Tensor]:
-    """All pictures of a data set in RegDB's layout, uint8 (n, 3, H, W), and who they show (n,)."""
+    """All images of a data set in RegDB's layout, uint8 (n, 3, H, W), and their class labels (n,)."""
     trial = open_dataset("regdb", data).trial(1)
     lists = [split[modality] for split in (trial.train, trial.test) for modality in modalities]
     files = [data / path for images in lists for path in images.paths]
-    pictures = torch.from_numpy(np.stack(list(decode(files, image.height, image.width))))
-    _, people = np.unique(np.concatenate([images.identities for images in lists]), return_inverse=True)
-    return pictures, torch.from_numpy(people)
+    pixels = np.stack(list(decode(files, size.height, size.width)))
+    identities = np.concatenate([images.identities for images in lists])
+    _, labels = np.unique(identities, return_inverse=True)
+    return torch.from_numpy(pixels), torch.from_numpy(labels)
 
 
 def pretrain(
-    weights: SyntheticWeights, pictures: Tensor, people: Tensor, file: AnyPath, worker: Worker
+    weights: SyntheticWeights, images: Tensor, labels: Tensor, file: AnyPath, worker: Worker
 ) -> Iterator[EpochResult]:
-    """Train the backbone on the output of `read_people`; after the last epoch, write it to `file`."""
-    task = BackboneTask(weights, pictures, people, worker)
+    """Train on the output of `read_all_images`; after the last epoch, write the weights to `file`."""
+    task = BackboneTask(weights, images, labels, worker)
     yield from fit(task, worker)
     with replacing(file) as temporary:
         state = task.network.backbone.state_dict()
@@ -106,7 +107,7 @@ def pretrain(
 
 
 class Classifier(nn.Module):
-    """A backbone, its six stripes side by side, and who it is: (B, 3, H, W) -> (B, K)."""
+    """Identity logits from the six stripes of a backbone's last map: (B, 3, H, W) -> (B, K)."""
 
     def __init__(self, backbone: BackboneConfig, identities: int) -> None:
         super().__init__()
@@ -117,54 +118,51 @@ class Classifier(nn.Module):
         self.classify = nn.Linear(features, identities, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits."""
         pieces = stripes(rows(self.backbone(self.normalise(image))[-1]), FUSED_STRIPES)  # (S, B, C)
         return self.classify(self.norm(pieces.transpose(0, 1).flatten(1)))
 
 
 class BackboneTask:
-    """Identity classification of synthetic identities by one backbone for both modalities."""
+    """Classification of synthetic identities by one backbone for both modalities."""
 
     stage = "backbone"
     lr_key: str | None = None  # a fixed recipe
     seed = SEED
 
-    def __init__(
-        self, weights: SyntheticWeights, pictures: Tensor, people: Tensor, worker: Worker
-    ) -> None:
+    def __init__(self, weights: SyntheticWeights, images: Tensor, labels: Tensor, worker: Worker) -> None:
         recipe = self.recipe = weights.recipe
         self.padding, self.worker, self.epochs = weights.image.padding, worker, recipe.epochs
-        (self.pictures,), self.people = worker.to_device_if_fits(pictures), people
+        (self.images,), self.labels = worker.to_device_if_fits(images), labels
         torch.manual_seed(derive(SEED, "backbone weights"))
-        network = worker.wrap(Classifier(weights.config, int(people.max()) + 1))
+        network = worker.wrap(Classifier(weights.backbone, int(labels.max()) + 1))
         self.network = cast(Classifier, network)
         self.optimizer = SGD(
             self.network.parameters(),
             lr=recipe.lr,
-            momentum=0.95,  # the cycle lowers it to 0.85 while the rate is high
+            momentum=0.95,  # the schedule lowers it to 0.85 while the learning rate is high
             nesterov=True,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        steps = len(people) // recipe.batch * recipe.epochs
+        steps = len(labels) // recipe.batch * recipe.epochs
         self.schedule = OneCycleLR(self.optimizer, recipe.lr, total_steps=steps)
         self.random = generator(SEED, "backbone")
 
     def step_batches(self, epoch: int) -> Iterator[Tensor]:
-        """Rows of a batch each, short of a last incomplete one."""
+        """Rows of each batch; an incomplete last batch is left out."""
         self.random = generator(SEED, "backbone", epoch)
         batch = self.recipe.batch
-        order = torch.randperm(len(self.people), generator=self.random)
+        order = torch.randperm(len(self.labels), generator=self.random)
         yield from order[: len(order) // batch * batch].split(batch)
 
     def step(self, batch: Tensor) -> dict[str, Tensor]:
         """One step of SGD."""
-        drawn = Augmentation.draw(len(batch), self.padding, self.random)
-        image = drawn.apply(take(self.pictures, batch.numpy()))
+        augmentation = Augmentation.draw(len(batch), self.padding, self.random)
+        image = augmentation.apply(take(self.images, batch.numpy()))
         image = exchange_channels(image, self.recipe.channel_exchange, self.random)
         device = self.worker.device
         logits = self.network(to_range(send(image, device)))
-        labels = send(self.people[batch], device)
+        labels = send(self.labels[batch], device)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
@@ -173,16 +171,16 @@ class BackboneTask:
         return {"total": loss.detach()}
 
     def end_epoch(self) -> dict[str, float]:
-        """The learning rate as it stands."""
+        """The current learning rate."""
         return {"lr": float(self.schedule.get_last_lr()[0])}
 
     def preview(self) -> None:
-        """This stage draws nothing."""
+        """There is nothing to show."""
 
     def state(self) -> dict[str, Any]:
-        """Nothing: the stage takes less time than it would be worth to go on with it."""
+        """Nothing: the training is short, so an interrupted one starts again."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Raises: this stage begins anew."""
-        raise NotImplementedError("the training of a backbone is not continued, it begins anew")
+        """Not supported."""
+        raise NotImplementedError("pretraining cannot be resumed; it starts again")

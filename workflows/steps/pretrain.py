@@ -14,7 +14,7 @@ from tsme.config import BackboneConfig, Config, ResourcesConfig
 from tsme.errors import failure
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
-from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_people
+from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_all_images
 from workflows.cluster.resources import cpus_per_worker
 from workflows.progress import Display
 from workflows.run import WorkflowRun
@@ -52,12 +52,12 @@ def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> Non
         generate_with_progress(
             data, "regdb", recipe.identities, recipe.images, seed=SEED, console=run.console
         )
-        images, identities = read_people(data, weights.image, recipe.modalities)
+        images, labels = read_all_images(data, weights.image, recipe.modalities)
     stage_run = run.mlflow_run.child(
         "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}
     )
     with Display(run.console, resources) as display:
-        task = trainer.train.remote(weights, images, identities, file, stage_run, display.board)
+        task = trainer.train.remote(weights, images, labels, file, stage_run, display.board)
         try:
             ray.get(task)
         except ray.exceptions.RayError as error:
@@ -76,14 +76,14 @@ class _Trainer:
         self,
         weights: SyntheticWeights,
         images: Tensor,
-        identities: Tensor,
+        labels: Tensor,
         file: AnyPath,
         run: MlflowRun,
         board: ActorHandle,
     ) -> None:
-        """Train on `images` uint8 (n, 3, H, W) of `identities` (n,); write the weights to `file`."""
+        """Train on images uint8 (n, 3, H, W) and their labels (n,); write the weights to `file`."""
         log = EpochLog("synthetic identities", {"backbone": run}, board)
-        run_and_report(pretrain(weights, images, identities, file, self.worker), log)
+        run_and_report(pretrain(weights, images, labels, file, self.worker), log)
 
 
 def _start_trainer(resources: ResourcesConfig, cpus: int) -> ActorHandle:

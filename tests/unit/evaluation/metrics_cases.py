@@ -1,4 +1,4 @@
-"""Rankings to be measured, and how loops in plain Python measure them."""
+"""Cases for ranking metrics, and the metrics computed by plain loops."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def dot(first, second) -> float:
     return sum(a * b for a, b in zip(first, second, strict=True))
 
 
-def draw(seed: int, queries: int, gallery: int, people: int, levels: int = 2, width: int = 3) -> Case:
-    """Small whole numbers as features, so that many similarities are equal."""
+def draw(seed: int, queries: int, gallery: int, identities: int, levels: int = 2, width: int = 3) -> Case:
+    """A random case with small integer features, so that many similarities are equal."""
     rng = random.Random(seed)
 
     def side(count: int):
         features = [[rng.randint(-levels, levels) for _ in range(width)] for _ in range(count)]
-        ids = [rng.randrange(people) * 7 - 3 for _ in range(count)]
+        ids = [rng.randrange(identities) * 7 - 3 for _ in range(count)]
         return features, ids, [rng.randint(1, 4) for _ in range(count)]
 
     return Case(*side(queries), *side(gallery))
@@ -64,7 +64,7 @@ def skipped(case: Case, protocol: str, q: int, g: int) -> bool:
 
 
 def ranked_ids(case: Case, protocol: str, q: int) -> list[int]:
-    """Identities of the gallery images this query is compared with, most similar first."""
+    """Identities of the gallery images that the query is compared with, most similar first."""
     kept = [g for g in range(len(case.gallery)) if not skipped(case, protocol, q, g)]
     similarity = {g: dot(case.query[q], case.gallery[g]) for g in kept}
     return [case.gallery_ids[g] for g in sorted(kept, key=lambda g: (-similarity[g], g))]
@@ -75,20 +75,20 @@ def naive(case: Case, protocol: str):
     by_identity = protocol != "regdb"
     length = min(20, len(set(case.gallery_ids)) if by_identity else len(case.gallery))
     hits, precisions, penalties = [0] * length, [], []
-    for q, person in enumerate(case.query_ids):
+    for q, query_id in enumerate(case.query_ids):
         ranked = ranked_ids(case, protocol, q)
-        if person not in ranked:
+        if query_id not in ranked:
             continue
         found, precision, last = 0, 0.0, 0
         for place, identity in enumerate(ranked, start=1):
-            if identity == person:
+            if identity == query_id:
                 found, last = found + 1, place
                 precision += found / place
         precisions.append(precision / found)
         penalties.append(found / last)
         listed = list(dict.fromkeys(ranked)) if by_identity else ranked
         for k in range(length):
-            hits[k] += person in listed[: k + 1]
+            hits[k] += query_id in listed[: k + 1]
     valid = len(precisions)
     if not valid:
         return None
@@ -110,8 +110,8 @@ def check(case: Case, protocol: str) -> None:
         assert (got.queries, got.skipped_queries) == (valid, len(case.query) - valid)
 
 
-def line(query_ids, ranked, **cameras):
-    """One-dimensional features that put `ranked` (gallery identities) in this order for every query."""
+def evaluate_order(query_ids, ranked, **cameras):
+    """Metrics of a gallery that every query ranks in the order `ranked` (identities)."""
     scores = [[float(len(ranked) - k)] for k in range(len(ranked))]
     ones = [[1.0]] * len(query_ids)
     return evaluate(ones, query_ids, scores, ranked, **cameras)

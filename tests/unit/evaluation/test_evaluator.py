@@ -1,4 +1,4 @@
-"""A model measured by its data set's protocol: whose weights meet whose people, what rows say."""
+"""Evaluation of a model by its data set's protocol: which weights are allowed, what results hold."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ CPU = torch.device("cpu")
 DIRECTIONS = ("visible-to-infrared", "infrared-to-visible")
 
 
-def evaluated(
+def evaluate_trial(
     model, trial: Trial, images, *, flip: bool = False, reranked: bool = False
 ) -> list[EvaluationResult]:
-    """Both directions of a trial, as the workflow's tasks measure them."""
-    described = embed_trial(model, images, CPU, flips=[flip])[flip]
+    """Results of both directions of a trial, computed as the workflow's tasks do."""
+    embeddings = embed_trial(model, images, CPU, flips=[flip])[flip]
     return [
         EvaluationResult.of(
-            score_search(described, trial.test, search, reranked=reranked),
+            score_search(embeddings, trial.test, search, reranked=reranked),
             search,
             trial,
             model.provenance,
@@ -59,73 +59,97 @@ def images(trial: Trial, make_pixels):
 
 @pytest.fixture
 def trial(make_split) -> Trial:
-    """Trial 2: trains on people 0 to 3, tests on 4 to 9 with two images each."""
+    """Trial 2: identities 0 to 3 for training, 4 to 9 for testing, with two images each."""
     return Trial(2, make_split(range(0, 4)), make_split(range(4, 10)))
 
 
-def test_weights_of_another_trial_are_refused_naming_both(make_model, trial):
-    # People 5 and 9 of (2, 5, 9) are among the six test identities.
+def test_weights_of_another_trial_are_refused(make_model, trial):
+    # Identities 5 and 9 of (2, 5, 9) are among the six test identities.
     with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test identities"):
         require_own_weights(make_model(trial=7).provenance, trial)
     require_own_weights(make_model(trial=2, people=(0, 1)).provenance, trial)
 
 
-def test_weights_that_have_seen_test_people_are_refused_whatever_trial_they_are_of(make_model, trial):
+def test_weights_trained_on_test_identities_are_refused(make_model, trial):
     with pytest.raises(UserError, match="trained on 2 of the 6 test identities"):
         require_own_weights(make_model(trial=2).provenance, trial)
 
 
-def test_what_another_trials_weights_saw_is_stated(make_model, trial, images):
-    rows = evaluated(make_model(trial=7), trial, images)
-    assert [row.direction for row in rows] == list(DIRECTIONS)
-    for row in rows:
-        assert (row.trial, row.model_trial, row.model, row.seen_identities) == (2, 7, "key7", 2)
+def test_results_state_test_identities_seen_in_training(make_model, trial, images):
+    results = evaluate_trial(make_model(trial=7), trial, images)
+    assert [result.direction for result in results] == list(DIRECTIONS)
+    for result in results:
+        assert (result.trial, result.model_trial, result.model, result.seen_identities) == (
+            2,
+            7,
+            "key7",
+            2,
+        )
 
 
-def test_rows_of_a_trials_own_weights(make_model, trial, images):
+def test_results_of_a_trials_own_weights(make_model, trial, images):
     model = make_model(trial=2, people=(0, 1, 2, 3))
-    rows = evaluated(model, trial, images)
-    assert [row.direction for row in rows] == list(DIRECTIONS)
-    for row, query, gallery in zip(rows, ("visible", "infrared"), ("infrared", "visible"), strict=True):
-        assert (row.trial, row.model_trial, row.model, row.seen_identities) == (2, 2, "key2", 0)
-        assert (row.queries, row.skipped_queries, row.gallery, row.test_identities) == (12, 0, 12, 6)
-        assert (row.flip, row.rerank, row.draw, row.protocol) == (False, False, None, row.direction)
-        described = {
+    results = evaluate_trial(model, trial, images)
+    assert [result.direction for result in results] == list(DIRECTIONS)
+    for result, query, gallery in zip(
+        results, ("visible", "infrared"), ("infrared", "visible"), strict=True
+    ):
+        assert (result.trial, result.model_trial, result.model, result.seen_identities) == (
+            2,
+            2,
+            "key2",
+            0,
+        )
+        assert (result.queries, result.skipped_queries, result.gallery, result.test_identities) == (
+            12,
+            0,
+            12,
+            6,
+        )
+        assert (result.flip, result.rerank, result.draw, result.protocol) == (
+            False,
+            False,
+            None,
+            result.direction,
+        )
+        embeddings = {
             m: embed_images(
                 model.network, images[m], translate(model.generators, images[m], m, CPU), m, CPU
             )
             for m in (query, gallery)
         }
         hits = 0
-        for person, feature in zip(trial.test[query].identities, described[query], strict=True):
-            best = int((described[gallery] @ feature).argmax())
-            hits += int(trial.test[gallery].identities[best] == person)
-        assert row.rank1 == pytest.approx(hits / 12)
-        assert row.rank1 <= row.rank5 <= row.rank10 <= row.rank20 == 1
-        assert 0 < row.mINP <= row.mAP <= 1
-        assert row.to_json()["mAP"] == row.mAP
+        for identity, feature in zip(trial.test[query].identities, embeddings[query], strict=True):
+            best = int((embeddings[gallery] @ feature).argmax())
+            hits += int(trial.test[gallery].identities[best] == identity)
+        assert result.rank1 == pytest.approx(hits / 12)
+        assert result.rank1 <= result.rank5 <= result.rank10 <= result.rank20 == 1
+        assert 0 < result.mINP <= result.mAP <= 1
+        assert result.to_json()["mAP"] == result.mAP
 
 
-def test_evaluating_twice_gives_the_same_digits(make_model, trial, images):
+def test_evaluating_twice_gives_equal_results(make_model, trial, images):
     model = make_model(trial=2)
-    assert evaluated(model, trial, images) == evaluated(model, trial, images)
+    assert evaluate_trial(model, trial, images) == evaluate_trial(model, trial, images)
 
 
-def test_flip_and_re_ranking_change_figures_and_are_named_in_the_row(make_model, trial, images):
+def test_flip_and_re_ranking_change_figures_and_are_named_in_the_result(make_model, trial, images):
     model = make_model(trial=2)
     plain, flipped, reranked, both = (
-        evaluated(model, trial, images, flip=flip, reranked=again)
+        evaluate_trial(model, trial, images, flip=flip, reranked=again)
         for again in (False, True)
         for flip in (False, True)
     )
-    names = [rows[0].protocol for rows in (plain, flipped, reranked, both)]
+    names = [results[0].protocol for results in (plain, flipped, reranked, both)]
     extras = ["", " with flip", " with re-ranking", " with flip and re-ranking"]
     assert names == [f"visible-to-infrared{extra}" for extra in extras]
-    figures = [[(row.mAP, row.mINP) for row in rows] for rows in (plain, flipped, reranked)]
+    figures = [
+        [(result.mAP, result.mINP) for result in results] for results in (plain, flipped, reranked)
+    ]
     assert figures[0] != figures[1] and figures[0] != figures[2]
 
 
-def test_mirror_averaged_descriptors_against_their_definition(make_model, images):
+def test_flipped_embeddings_equal_their_definition(make_model, images):
     model = make_model()
     network = model.network
     translations = translate_split(model.generators, images, CPU)
@@ -134,13 +158,13 @@ def test_mirror_averaged_descriptors_against_their_definition(make_model, images
     mirrored = embed_images(
         network, images["visible"].flip(-1), translations["visible"].flip(-1), "visible", CPU
     )
-    for row, one, other in zip(torch.from_numpy(got), plain, mirrored, strict=True):
-        for stripe, first, second in zip(row.split(8), one.split(8), other.split(8), strict=True):
+    for embedding, one, other in zip(torch.from_numpy(got), plain, mirrored, strict=True):
+        for stripe, first, second in zip(embedding.split(8), one.split(8), other.split(8), strict=True):
             torch.testing.assert_close(stripe, F.normalize(first + second, dim=0))
     assert not torch.allclose(torch.from_numpy(got), plain)
 
 
-def test_bfloat16_descriptors_are_close_and_of_length_one(make_model, images):
+def test_bfloat16_embeddings_are_close_and_normalised(make_model, images):
     model = make_model()
     single, half = (
         embed_trial(model, images, CPU, flips=[True], precision=precision)[True]
@@ -155,7 +179,7 @@ def test_bfloat16_descriptors_are_close_and_of_length_one(make_model, images):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_descriptors_come_from_evaluation_mode_without_trace(make_model, noise, training):
+def test_embedding_uses_evaluation_mode_and_changes_nothing(make_model, noise, training):
     network = make_model().network.train(training)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     images = noise(70)  # two chunks
@@ -169,23 +193,23 @@ def test_descriptors_come_from_evaluation_mode_without_trace(make_model, noise, 
     torch.testing.assert_close(got[[3, 69]], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_name_of_a_direction():
+def test_names_of_directions():
     assert [direction(m) for m in ("visible", "infrared")] == list(DIRECTIONS)
 
 
-def test_validation_looks_at_the_mean_of_the_data_sets_directions(make_model, trial, images):
+def test_validation_is_the_mean_over_the_data_sets_directions(make_model, trial, images):
     model = make_model(trial=2)
     translations = translate_split(model.generators, images, CPU)
-    rows = evaluated(model, trial, images)
-    for dataset, expected in (("regdb", rows), ("sysu", rows[1:])):
+    results = evaluate_trial(model, trial, images)
+    for dataset, expected in (("regdb", results), ("sysu", results[1:])):
         got = validate(model.network, images, translations, trial.test, dataset, CPU)
         assert got == {
-            f"val_{figure}": pytest.approx(np.mean([getattr(row, figure) for row in expected]))
+            f"val_{figure}": pytest.approx(np.mean([getattr(result, figure) for result in expected]))
             for figure in ("rank1", "mAP", "mINP")
         }
 
 
-def rows_of(count: int) -> list[EvaluationResult]:
+def make_results(count: int) -> list[EvaluationResult]:
     rng = np.random.default_rng(3)
     return [
         EvaluationResult(number, name, *(float(x) for x in rng.random(6)), 9, 0, 9, 3, "key", number, 0)
@@ -195,22 +219,22 @@ def rows_of(count: int) -> list[EvaluationResult]:
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])
-def test_summary_is_mean_and_sample_deviation_by_direction(count):
-    rows = rows_of(count)
-    summary = summarise(rows)
+def test_a_summary_holds_mean_and_sample_deviation_by_direction(count):
+    results = make_results(count)
+    summary = summarise(results)
     assert list(summary) == list(DIRECTIONS)
     for name in DIRECTIONS:
         assert list(summary[name]) == list(FIGURES)
         for figure in FIGURES:
-            values = [getattr(row, figure) for row in rows if row.direction == name]
+            values = [getattr(result, figure) for result in results if result.direction == name]
             expected = {"mean": statistics.mean(values), "std": statistics.stdev(values)}
             assert summary[name][figure] == pytest.approx(expected)
 
 
-def test_summary_keeps_what_is_measured_differently_apart():
-    (row, _) = rows_of(1)
+def test_a_summary_separates_protocols():
+    (result, _) = make_results(1)
     drawn = [
-        replace(row, mode=mode, shots="single", draw=draw, mAP=mAP, rerank=again)
+        replace(result, mode=mode, shots="single", draw=draw, mAP=mAP, rerank=again)
         for mode, draw, mAP, again in [
             ("all", 0, 0.2, False),
             ("all", 1, 0.4, False),
@@ -226,19 +250,22 @@ def test_summary_keeps_what_is_measured_differently_apart():
     }
 
 
-def test_a_single_trial_has_no_spread():
-    (row, _) = rows_of(1)
-    assert summarise([row])[row.direction]["mAP"] == {"mean": pytest.approx(row.mAP), "std": None}
-    assert summarise([replace(row, mAP=0.5)])[row.direction]["mAP"]["mean"] == 0.5
+def test_a_single_trial_has_no_standard_deviation():
+    (result, _) = make_results(1)
+    assert summarise([result])[result.direction]["mAP"] == {
+        "mean": pytest.approx(result.mAP),
+        "std": None,
+    }
+    assert summarise([replace(result, mAP=0.5)])[result.direction]["mAP"]["mean"] == 0.5
 
 
-def test_untrained_networks_find_people_by_chance(tmp_path):
-    """24 generated people, 12 of them tested with 3 images each in either modality.
+def test_untrained_networks_find_identities_by_chance(tmp_path):
+    """24 synthetic identities, 12 of them for testing, with 3 images each in each modality.
 
-    A random order puts one of 12 people first: Rank-1 is 1/12. One network has 2 x 36 queries, whose
-    binomial deviation would be sqrt(1/12 * 11/12 / 72) = 0.033; over five networks 0.015. The margin
-    is four of these, since the queries of one person are not independent. A leak through order, file
-    or label would show as a multiple of chance.
+    With a random order Rank-1 is 1/12. One network has 2 x 36 queries, whose binomial deviation is
+    sqrt(1/12 * 11/12 / 72) = 0.033, and over five networks 0.015. The tolerance is four times that,
+    because queries of one identity are not independent. A leak through order, file names or labels
+    would give a multiple of chance.
     """
     generate_regdb(tmp_path / "data", identities=24, images=3, trials=1, size=(16, 32), workers=1)
     small = BackboneConfig(architecture="resnet10", width=8, weights="none")
@@ -261,7 +288,7 @@ def test_untrained_networks_find_people_by_chance(tmp_path):
     assert statistics.mean(scores) == pytest.approx(1 / 12, abs=0.06)
 
 
-def test_descriptors_in_float32_are_not_of_tf32(make_model, images):
+def test_embeddings_in_float32_do_not_use_tf32(make_model, images):
     network, seen = make_model().network, []
     network.streams["visible"][0].register_forward_pre_hook(
         lambda *_: seen.append(torch.backends.cudnn.allow_tf32)

@@ -1,4 +1,4 @@
-"""Scores of translations against written-out definitions; trivial generators; collapse."""
+"""Scores of translations against plain loops; histogram matching; collapse of a generator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 class Levels(nn.Module):
-    """Two features a Fréchet distance can be worked out of: mean levels of the upper and lower half."""
+    """Two features: mean levels of the upper and of the lower half."""
 
     def forward(self, x: Tensor) -> Tensor:
         half = x.shape[2] // 2
@@ -36,26 +36,24 @@ def held(images: dict, ground_truths: dict | None = None, features: dict | None 
     return HeldOutImages(images, ground_truths or {}, features or {})
 
 
-def naive_psnr(made: Tensor, ground_truth: Tensor) -> float:
+def naive_psnr(generated: Tensor, ground_truth: Tensor) -> float:
     values = []
-    for one, two in zip(made.double(), ground_truth.double(), strict=True):
+    for one, two in zip(generated.double(), ground_truth.double(), strict=True):
         error = ((one - two) ** 2).mean()
         values.append(10 * math.log10(255**2 / float(error)))
     return sum(values) / len(values)
 
 
-def naive_ssim(made: Tensor, ground_truth: Tensor) -> float:
-    """Wang et al., 2004: an 11 x 11 Gaussian window of 1.5 pixels at every pixel; borders reflected."""
+def naive_ssim(generated: Tensor, ground_truth: Tensor) -> float:
+    """Wang et al., 2004: an 11 x 11 Gaussian window (sigma 1.5) at every pixel, reflected borders."""
     axis = np.arange(11) - 5
     line = np.exp(-(axis**2) / (2 * 1.5**2))
     window = np.outer(line, line) / np.outer(line, line).sum()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     values = []
-    planes = (
-        x.flatten(0, 1).double().numpy() for x in (made, ground_truth)
-    )  # (n 3, H, W): each channel alone
+    planes = (x.flatten(0, 1).double().numpy() for x in (generated, ground_truth))  # (3 n, H, W)
     for one, two in zip(*planes, strict=True):
-        found = []
+        local = []
         height, width = one.shape
         one, two = (np.pad(p, 5, mode="reflect") for p in (one, two))
         for y in range(height):
@@ -64,31 +62,33 @@ def naive_ssim(made: Tensor, ground_truth: Tensor) -> float:
                 ma, mb = (window * a).sum(), (window * b).sum()
                 va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
                 ab = (window * a * b).sum() - ma * mb
-                found.append((2 * ma * mb + c1) * (2 * ab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
-        values.append(np.mean(found))
+                local.append((2 * ma * mb + c1) * (2 * ab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+        values.append(np.mean(local))
     return float(np.mean(values))
 
 
-def test_frechet_distances_are_not_of_tf32(noise):
+def test_frechet_distances_do_not_use_tf32(noise):
     seen, network = [], Levels()
     network.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
     frechet(noise(4, 1), noise(4, 2), FeatureExtractor(network, 2), CPU)
     assert seen and not any(seen)
 
 
-def test_likeness_is_of_the_luminance_and_as_defined(noise):
+def test_psnr_and_ssim_compare_grayscale_images(noise):
     images = {"visible": noise(3, 1), "infrared": noise(3, 2)}
     ground_truths = {"visible": grayscale(noise(3, 3)), "infrared": noise(3, 4)}
-    # Generators make channels that need not agree; of a visible image they make the luminance.
-    made = {"visible": noise(3, 5), "infrared": grayscale(noise(3, 6))}
-    scores = held(images, ground_truths).score(made, CPU)
+    # The channels of generated images may differ.
+    generated = {"visible": noise(3, 5), "infrared": grayscale(noise(3, 6))}
+    scores = held(images, ground_truths).score(generated, CPU)
     assert set(scores) == {"psnr_infrared", "ssim_infrared", "psnr_visible", "ssim_visible"}
     for source, target in (("visible", "infrared"), ("infrared", "visible")):
-        ground_truth = grayscale(
-            ground_truths[source]
-        )  # of a visible truth the luminance counts; an infrared one is grayscale
-        assert scores[f"psnr_{target}"] == pytest.approx(naive_psnr(made[source], ground_truth), rel=1e-5)
-        assert scores[f"ssim_{target}"] == pytest.approx(naive_ssim(made[source], ground_truth), abs=1e-4)
+        ground_truth = grayscale(ground_truths[source])
+        assert scores[f"psnr_{target}"] == pytest.approx(
+            naive_psnr(generated[source], ground_truth), rel=1e-5
+        )
+        assert scores[f"ssim_{target}"] == pytest.approx(
+            naive_ssim(generated[source], ground_truth), abs=1e-4
+        )
 
 
 def test_a_perfect_translation_scores_one(noise):
@@ -107,19 +107,21 @@ def naive_frechet(one: np.ndarray, two: np.ndarray) -> float:
     return float(gap @ gap + np.trace(a + b - 2 * np.real(sqrtm(a @ b))))
 
 
-def test_a_frechet_distance_is_that_of_two_gaussians(noise):
-    made, real = noise(70, 1), (noise(70, 2) * 0.5).to(torch.uint8)
+def test_a_frechet_distance_equals_that_of_two_gaussians(noise):
+    generated, real = noise(70, 1), (noise(70, 2) * 0.5).to(torch.uint8)
     network = Levels()
 
     def features(images: Tensor) -> np.ndarray:
         return network(images.double() / 127.5 - 1).mean((2, 3)).numpy()
 
-    expected = naive_frechet(features(made), features(real))
-    assert frechet(made, real, FeatureExtractor(network, 2), CPU) == pytest.approx(expected, rel=1e-3)
+    expected = naive_frechet(features(generated), features(real))
+    assert frechet(generated, real, FeatureExtractor(network, 2), CPU) == pytest.approx(
+        expected, rel=1e-3
+    )
     assert frechet(real, real, FeatureExtractor(network, 2), CPU) == pytest.approx(0, abs=1e-6)
 
 
-def test_distances_are_to_real_images_of_the_modality_that_was_made(noise):
+def test_frechet_distances_are_to_real_images_of_the_target_modality(noise):
     images = {"visible": noise(20, 1), "infrared": (noise(20, 2) * 0.4).to(torch.uint8)}
     features = {"visible": FeatureExtractor(Levels(), 2), "infrared": FeatureExtractor(Levels(), 2)}
     right = {"visible": images["infrared"], "infrared": grayscale(images["visible"])}
@@ -129,7 +131,7 @@ def test_distances_are_to_real_images_of_the_modality_that_was_made(noise):
     assert min(held(images, features=features).score(wrong, CPU).values()) > 0.05
 
 
-def test_matched_histograms_keep_the_order_and_take_the_distribution(noise):
+def test_matched_images_keep_the_order_of_pixels_and_have_the_references_distribution(noise):
     reference = grayscale((noise(30, 1) * 0.3).to(torch.uint8) + 20)
     images = noise(4, 2)
     matched = match_histogram(images, reference)
@@ -137,16 +139,16 @@ def test_matched_histograms_keep_the_order_and_take_the_distribution(noise):
         order = source.flatten().argsort(stable=True)
         assert (result.flatten()[order].int().diff() >= 0).all()
         quantiles = torch.linspace(0.05, 0.95, 10)
-        got, wanted = (x.float().flatten().quantile(quantiles) for x in (result, reference[:, 0]))
-        assert (got - wanted).abs().max() < 4
+        got, expected = (x.float().flatten().quantile(quantiles) for x in (result, reference[:, 0]))
+        assert (got - expected).abs().max() < 4
     assert torch.equal(matched[:, 0], matched[:, 2])
 
 
-def test_a_collapsed_translator_is_named(tiny, noise):
+def test_a_collapsed_generator_is_named(tiny, noise):
     torch.manual_seed(0)
     generators = Generators(tiny.dsgan)
     images = {"visible": noise(8, 1), "infrared": noise(8, 2)}
-    with torch.no_grad():  # what it makes then depends on its input
+    with torch.no_grad():  # so that outputs depend on the input
         for network in (generators.visible_to_infrared, generators.infrared_to_visible):
             network.to_image.weight.mul_(300)
     before = {k: v.clone() for k, v in generators.state_dict().items()}
@@ -158,8 +160,8 @@ def test_a_collapsed_translator_is_named(tiny, noise):
     assert "0.0 %" in collapse_reason(generators, images, CPU)
 
 
-def test_without_skips_the_decoder_sees_the_last_map_alone(tiny, noise):
-    """A change of the first map reaches the picture by a skip, and otherwise through the encoder only."""
+def test_without_skips_the_decoder_sees_only_the_last_map(tiny, noise):
+    """With skips, a change of the encoder's first map changes the output."""
     image = noise(2, 1).float() / 127.5 - 1
     for skips in (True, False):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Ranking metrics against loops in plain Python and cases worked out by hand."""
+"""Ranking metrics against plain loops and cases computed by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.evaluation.metrics_cases import check, draw, line
-from tsme.evaluation import evaluate
-from tsme.evaluation import metrics as ranking
+from tests.unit.evaluation.metrics_cases import check, draw, evaluate_order
+from tsme.evaluation import evaluate, metrics
 from tsme.evaluation.metrics import evaluate_similarity
 
 
@@ -21,23 +20,23 @@ from tsme.evaluation.metrics import evaluate_similarity
     seed=st.integers(0, 10**6),
     queries=st.integers(1, 8),
     gallery=st.integers(1, 40),
-    people=st.integers(1, 30),
+    identities=st.integers(1, 30),
     levels=st.integers(0, 3),
 )
-def test_metrics_equal_a_loop_over_queries(protocol, seed, queries, gallery, people, levels):
-    check(draw(seed, queries, gallery, people, levels), protocol)
+def test_metrics_equal_a_loop_over_queries(protocol, seed, queries, gallery, identities, levels):
+    check(draw(seed, queries, gallery, identities, levels), protocol)
 
 
 @pytest.mark.parametrize("protocol", ["regdb", "sysu", "llcm"])
 @pytest.mark.parametrize(("product", "ranked"), [(1, 1), (5 * 4 * 30, 2 * 4 * 30), (2**25, 7 * 4 * 30)])
-def test_the_size_of_blocks_changes_nothing(protocol, product, ranked, monkeypatch):
-    """Down to a query at a time, and blocks that do not divide the 101 queries."""
-    monkeypatch.setattr(ranking, "PRODUCT_BYTES", product)
-    monkeypatch.setattr(ranking, "RANKED_BYTES", ranked)
+def test_the_block_size_does_not_change_metrics(protocol, product, ranked, monkeypatch):
+    """From blocks of a single query to blocks that do not divide the 101 queries."""
+    monkeypatch.setattr(metrics, "PRODUCT_BYTES", product)
+    monkeypatch.setattr(metrics, "RANKED_BYTES", ranked)
     check(draw(5, 101, 30, 8), protocol)
 
 
-def test_the_whole_matrix_is_never_held():
+def test_the_whole_similarity_matrix_is_never_held():
     rng = np.random.default_rng(0)
     query, gallery = rng.normal(size=(800, 4)), rng.normal(size=(20_000, 4)).astype(np.float16)
     ids = np.arange(800) % 50, np.arange(20_000) % 2_000
@@ -49,11 +48,11 @@ def test_the_whole_matrix_is_never_held():
     assert peak < 50e6 < 800 * 20_000 * 8
 
 
-def test_a_case_worked_out_by_hand():
+def test_a_case_computed_by_hand():
     # Order: B A C A B. Query A: matches at 2 and 4. AP = (1/2 + 2/4) / 2 = 1/2, INP = 2/4.
     # Query B: at 1 and 5. AP = (1/1 + 2/5) / 2 = 0.7, INP = 2/5. Query C: at 3: AP = INP = 1/3.
     # Query D has no match. mAP = (1/2 + 7/10 + 1/3) / 3 = 46/90, mINP = (1/2 + 2/5 + 1/3) / 3 = 37/90.
-    got = line([0, 1, 2, 3], [1, 0, 2, 0, 1])
+    got = evaluate_order([0, 1, 2, 3], [1, 0, 2, 0, 1])
     assert got.mAP == pytest.approx(46 / 90)
     assert got.mINP == pytest.approx(37 / 90)
     assert got.cmc.tolist() == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
@@ -62,7 +61,7 @@ def test_a_case_worked_out_by_hand():
 
 
 def test_a_perfect_and_the_worst_order():
-    best, worst = line([0], [0, 0, 1, 1, 1]), line([0], [1, 1, 1, 0, 0])
+    best, worst = evaluate_order([0], [0, 0, 1, 1, 1]), evaluate_order([0], [1, 1, 1, 0, 0])
     assert (best.rank(1), best.mAP, best.mINP) == (1, 1, 1)
     # Matches at 4 and 5: AP = (1/4 + 2/5) / 2 = 13/40, INP = 2/5.
     assert (worst.rank(1), worst.rank(3), worst.rank(4)) == (0, 0, 1)
@@ -85,7 +84,7 @@ def test_equal_similarities_keep_gallery_order_among_identities():
         assert (got.mAP, got.mINP) == (pytest.approx(13 / 40), pytest.approx(2 / 5))
 
 
-def test_the_best_of_an_identity_counts_where_it_is_tied_with_the_match():
+def test_the_best_image_of_an_identity_counts_in_a_tie_with_the_match():
     # Query 5. Similarities: 4: .5, 5: .5, 4: .9, 6: .5. Order: 4 4 5 6: one identity is ahead of 5.
     # Without the third image: order 4 5 6, again one; with 4 after 5: none.
     cameras = {"query_cameras": [1], "protocol": "llcm"}
@@ -117,11 +116,11 @@ def test_sysu_camera_3_skips_camera_2_and_counts_identities():
     # Order: 7(cam 2) 8(cam 1) 8(cam 4) 7(cam 5) 9(cam 2) 7(cam 1), query 7.
     cameras = [2, 1, 4, 5, 2, 1]
     ids = [7, 8, 8, 7, 9, 7]
-    three = line([7], ids, protocol="sysu", query_cameras=[3], gallery_cameras=cameras)
+    three = evaluate_order([7], ids, protocol="sysu", query_cameras=[3], gallery_cameras=cameras)
     # Left: 8 8 7 7. Among identities 8, 7: found second. AP = (1/3 + 2/4) / 2 = 5/12, INP = 2/4.
     assert three.cmc.tolist() == [0, 1, 1]
     assert (three.mAP, three.mINP) == (pytest.approx(5 / 12), pytest.approx(1 / 2))
-    six = line([7], ids, protocol="sysu", query_cameras=[6], gallery_cameras=cameras)
+    six = evaluate_order([7], ids, protocol="sysu", query_cameras=[6], gallery_cameras=cameras)
     # All six: matches at 1, 4, 6. AP = (1 + 2/4 + 3/6) / 3 = 2/3, INP = 3/6.
     assert six.cmc.tolist() == [1, 1, 1]
     assert (six.mAP, six.mINP) == (pytest.approx(2 / 3), pytest.approx(1 / 2))
@@ -131,22 +130,22 @@ def test_sysu_camera_2_as_query_skips_nothing():
     """The rule is for queries of camera 3 in a gallery of camera 2, not the reverse."""
     for query, gallery in [(2, 3), (2, 2), (3, 3), (3, 1)]:
         cameras = {"query_cameras": [query], "gallery_cameras": [gallery, 1]}
-        got = line([7], [7, 8], protocol="sysu", **cameras)
+        got = evaluate_order([7], [7, 8], protocol="sysu", **cameras)
         assert (got.rank(1), got.mAP, got.mINP) == (1, 1, 1), (query, gallery)
 
 
-def test_sysu_cmc_is_as_long_as_the_gallery_has_identities_before_the_filter():
+def test_sysu_cmc_has_an_entry_for_each_identity_before_the_filter():
     # Identities 7, 8, 9 in the gallery; camera 3 leaves 8 7 to the first query: second of two.
     # The second query, of camera 6, sees 9 8 7: third of three.
     cameras = {"query_cameras": [3, 6], "gallery_cameras": [2, 1, 4]}
-    got = line([7, 7], [9, 8, 7], protocol="sysu", **cameras)
+    got = evaluate_order([7, 7], [9, 8, 7], protocol="sysu", **cameras)
     assert got.cmc.tolist() == [0, 0.5, 1]
     assert got.mAP == got.mINP == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
-def test_llcm_skips_the_same_person_in_the_same_camera_only():
+def test_llcm_skips_only_the_same_identity_in_the_same_camera():
     # Order: 7(cam 3) 8(cam 3) 7(cam 1), query 7 of camera 3. Left: 8 7: AP = INP = 1/2.
-    got = line([7], [7, 8, 7], protocol="llcm", query_cameras=[3], gallery_cameras=[3, 3, 1])
+    got = evaluate_order([7], [7, 8, 7], protocol="llcm", query_cameras=[3], gallery_cameras=[3, 3, 1])
     assert got.cmc.tolist() == [0, 1]
     assert (got.mAP, got.mINP) == (pytest.approx(1 / 2), pytest.approx(1 / 2))
 
@@ -155,7 +154,7 @@ def test_llcm_counts_each_wrong_identity_once():
     # Order: 8 8 9 7(cam 3) 8 7(cam 1) 7(cam 2), query 7 of camera 3. Left: 8 8 9 8 7 7: third of three
     # identities. AP = (1/5 + 2/6) / 2 = 4/15, INP = 2/6.
     cameras = {"query_cameras": [3], "gallery_cameras": [1, 3, 2, 3, 3, 1, 2]}
-    got = line([7], [8, 8, 9, 7, 8, 7, 7], protocol="llcm", **cameras)
+    got = evaluate_order([7], [8, 8, 9, 7, 8, 7, 7], protocol="llcm", **cameras)
     assert got.cmc.tolist() == [0, 0, 1]
     assert (got.mAP, got.mINP) == (pytest.approx(4 / 15), pytest.approx(1 / 3))
 
@@ -163,7 +162,7 @@ def test_llcm_counts_each_wrong_identity_once():
 @pytest.mark.parametrize("protocol", ["regdb", "sysu", "llcm"])
 def test_one_query_and_one_image(protocol):
     cameras = {} if protocol == "regdb" else {"query_cameras": [3], "gallery_cameras": [1]}
-    got = line([7], [7], protocol=protocol, **cameras)
+    got = evaluate_order([7], [7], protocol=protocol, **cameras)
     assert got.cmc.tolist() == [1]
     assert (got.rank(1), got.rank(20), got.mAP, got.mINP) == (1, 1, 1, 1)
 
@@ -179,20 +178,20 @@ def test_one_identity_is_always_found(protocol, entries):
 
 def test_a_large_gallery_of_few_identities_has_a_short_cmc_over_identities():
     cameras = {"query_cameras": [6], "gallery_cameras": [1] * 31}
-    got = line([2], [0] * 15 + [1] * 15 + [2], protocol="sysu", **cameras)
+    got = evaluate_order([2], [0] * 15 + [1] * 15 + [2], protocol="sysu", **cameras)
     assert got.cmc.tolist() == [0, 0, 1]
-    assert line([2], [0] * 15 + [1] * 15 + [2]).cmc.tolist() == [0] * 20
+    assert evaluate_order([2], [0] * 15 + [1] * 15 + [2]).cmc.tolist() == [0] * 20
 
 
-def test_a_query_whose_matches_are_all_skipped_is_in_no_mean():
+def test_a_query_without_matches_after_the_filter_is_skipped():
     cameras = {"query_cameras": [3, 3], "gallery_cameras": [2, 1, 1]}
-    got = line([7, 8], [7, 8, 9], protocol="sysu", **cameras)
+    got = evaluate_order([7, 8], [7, 8, 9], protocol="sysu", **cameras)
     assert (got.queries, got.skipped_queries) == (1, 1)
     assert got.rank(1) == 1
 
 
-def test_a_large_gallery_has_twenty_entries_of_cmc():
-    """Rank k beyond them is the last."""
-    got = line([0], [1] * 19 + [0] + [2] * 30)
+def test_a_large_gallery_has_twenty_cmc_entries():
+    """Rank k beyond the entries is the last entry."""
+    got = evaluate_order([0], [1] * 19 + [0] + [2] * 30)
     assert got.cmc.tolist() == [0] * 19 + [1]
     assert got.rank(20) == got.rank(50) == 1

@@ -1,4 +1,4 @@
-"""What may be ranked: types of numbers, identities and cameras; what is refused, and how."""
+"""Accepted types of features, identities and cameras, and the errors for bad input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.evaluation.metrics_cases import draw, line, naive
+from tests.unit.evaluation.metrics_cases import draw, evaluate_order, naive
 from tsme.errors import UserError
 from tsme.evaluation import evaluate
 from tsme.evaluation.metrics import evaluate_similarity
@@ -27,7 +27,7 @@ SMALL = draw(11, 6, 12, 3, levels=3, width=4)
         lambda values: torch.tensor(values, dtype=torch.float64).T.contiguous().T,
     ],
 )
-def test_every_type_of_number_is_ranked_alike(convert):
+def test_every_numeric_type_gives_the_same_metrics(convert):
     expected = naive(SMALL, "regdb")
     ids = torch.tensor(SMALL.query_ids), np.array(SMALL.gallery_ids, np.int16)
     query, gallery = convert(SMALL.query), convert(SMALL.gallery)
@@ -61,13 +61,15 @@ def test_float64_features_are_compared_in_float64():
 
 def test_identities_may_be_text():
     text = {1: "ann", 0: "bob", 2: "cy", 3: "di"}
-    numbers = line([0, 1, 2, 3], [1, 0, 2, 0, 1])
+    numbers = evaluate_order([0, 1, 2, 3], [1, 0, 2, 0, 1])
     for kind in (list, lambda names: np.array(names, object)):
-        got = line(kind([text[k] for k in (0, 1, 2, 3)]), kind([text[k] for k in (1, 0, 2, 0, 1)]))
+        got = evaluate_order(
+            kind([text[k] for k in (0, 1, 2, 3)]), kind([text[k] for k in (1, 0, 2, 0, 1)])
+        )
         assert (got.mAP, got.skipped_queries) == (numbers.mAP, 1)
 
 
-def test_what_is_passed_in_is_left_as_it_was():
+def test_arguments_are_not_modified():
     for protocol in ("sysu", "llcm"):
         matrix = np.ones((2, 3), np.float32)
         cameras = {"query_cameras": np.array([3, 3]), "gallery_cameras": np.array([2, 3, 1])}
@@ -123,7 +125,7 @@ def test_bad_arrays_are_user_errors(changes, message):
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("protocol", ["regdb", "sysu", "llcm"])
 def test_similarities_that_are_not_finite_are_refused(value, protocol):
-    """Also where the filter would hide them."""
+    """Even where the filter would hide them."""
     cameras = {"query_cameras": [3, 3], "gallery_cameras": [2, 3, 1]}
     with pytest.raises(UserError, match="hold NaN or infinity"):
         evaluate_similarity([[1, 2, 3], [value, 2, 3]], [7, 8], [8, 7, 7], protocol=protocol, **cameras)

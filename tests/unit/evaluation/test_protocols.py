@@ -1,4 +1,4 @@
-"""Which images each protocol asks for and searches, against loops over folders and hand-made cases."""
+"""Queries and galleries of each protocol, against loops over folders and hand-made cases."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tsme.data.types import Dataset, ImageList, Split, Trial
 from tsme.errors import UserError
 from tsme.evaluation.protocols import full_searches, searches
 
-# Person -> images in each camera; 5 is absent from camera 2, 9 from the outdoor ones.
+# Identity -> images in each camera; 5 is not in camera 2, 9 not in the outdoor cameras.
 VISIBLE = {5: {1: 3, 4: 12, 5: 1}, 9: {1: 2, 2: 11}, 30: {1: 1, 2: 2, 4: 3, 5: 4}}
 INFRARED = {5: {3: 2}, 9: {3: 1, 6: 2}, 30: {6: 4}}
 
 
 def listed(counts: dict[int, dict[int, int]], modality: str) -> ImageList:
     rows = [
-        (f"cam{camera}/{person:04d}/{frame:04d}.jpg", person, camera)
-        for person, cameras in counts.items()
+        (f"cam{camera}/{identity:04d}/{frame:04d}.jpg", identity, camera)
+        for identity, cameras in counts.items()
         for camera, count in cameras.items()
         for frame in range(1, count + 1)
     ]
-    paths, people, cameras = zip(*rows, strict=True)
-    return ImageList(modality, paths, np.array(people), np.array(cameras))  # type: ignore[arg-type]
+    paths, identities, cameras = zip(*rows, strict=True)
+    return ImageList(modality, paths, np.array(identities), np.array(cameras))  # type: ignore[arg-type]
 
 
 def dataset(root: Path, name: DatasetName) -> Dataset:
@@ -56,7 +56,7 @@ def test_regdb_searches_everything_in_both_directions(trial, tmp_path, name):
         assert np.array_equal(search.queries, queries) and np.array_equal(search.gallery, gallery)
 
 
-def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
+def test_sysu_has_a_search_for_each_mode_shots_and_draw(trial, tmp_path):
     found = searches(dataset(tmp_path, "sysu"), trial, EvaluationConfig())
     assert len(found) == 2 * 2 * 10
     assert {(s.mode, s.shots, s.draw) for s in found} == {
@@ -75,8 +75,8 @@ def test_sysu_asks_modes_times_shots_times_draws(trial, tmp_path):
 
 @pytest.mark.parametrize("draw", range(10))
 @pytest.mark.parametrize(("mode", "cameras"), [("all", (1, 2, 4, 5)), ("indoor", (1, 2))])
-def test_single_shot_draws_are_those_of_the_fields_python_code(trial, tmp_path, mode, cameras, draw):
-    """Seeded with the draw's number, over people, then cameras, one of the sorted files."""
+def test_single_shot_galleries_equal_those_of_common_python_code(trial, tmp_path, mode, cameras, draw):
+    """Seeded with the draw's number: over identities, then cameras, one of the sorted files."""
     generator = random.Random(draw)
     expected = [
         generator.choice([f"cam{c}/{p:04d}/{f:04d}.jpg" for f in range(1, VISIBLE[p][c] + 1)])
@@ -89,7 +89,7 @@ def test_single_shot_draws_are_those_of_the_fields_python_code(trial, tmp_path, 
     assert sorted(names(trial, search)) == sorted(expected)
 
 
-def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
+def test_multi_shot_draws_up_to_ten_images_of_each_identity_and_camera(trial, tmp_path):
     evaluation = EvaluationConfig(modes=("all",), shots=("multi",))
     galleries = set()
     for search in searches(dataset(tmp_path, "sysu"), trial, evaluation):
@@ -105,12 +105,15 @@ def test_multi_shot_takes_ten_of_each_person_and_camera_or_all(trial, tmp_path):
         generator = random.Random(search.draw)
         expected = [
             frame
-            for person in sorted(VISIBLE)
+            for identity in sorted(VISIBLE)
             for camera in (1, 2, 4, 5)
-            if camera in VISIBLE[person]
+            if camera in VISIBLE[identity]
             for frame in generator.sample(
-                [f"cam{camera}/{person:04d}/{f:04d}.jpg" for f in range(1, VISIBLE[person][camera] + 1)],
-                min(10, VISIBLE[person][camera]),
+                [
+                    f"cam{camera}/{identity:04d}/{f:04d}.jpg"
+                    for f in range(1, VISIBLE[identity][camera] + 1)
+                ],
+                min(10, VISIBLE[identity][camera]),
             )
         ]
         assert sorted(found) == sorted(expected)
@@ -132,27 +135,27 @@ def test_draws_do_not_depend_on_the_order_of_the_list(trial, tmp_path):
 
 
 def write_permutations(root: Path, draws: int = 10) -> dict[tuple[int, int, int], list[int]]:
-    """rand_perm_cam.mat as the authors lay it out; returns the frames by camera, person and draw."""
+    """Write rand_perm_cam.mat in the authors' layout; returns frames by camera, identity and draw."""
     from scipy.io import savemat
 
     cells = np.empty((6, 1), dtype=object)
     frames: dict[tuple[int, int, int], list[int]] = {}
     for camera in range(1, 7):
-        people = np.empty((30, 1), dtype=object)
-        for person in range(1, 31):
-            count = VISIBLE.get(person, {}).get(camera, 0)
-            rng = np.random.default_rng([camera, person])
+        cell = np.empty((30, 1), dtype=object)
+        for identity in range(1, 31):
+            count = VISIBLE.get(identity, {}).get(camera, 0)
+            rng = np.random.default_rng([camera, identity])
             rows = np.array([rng.permutation(count) + 1 for _ in range(draws)], dtype=np.uint8)
-            people[person - 1, 0] = rows
+            cell[identity - 1, 0] = rows
             for draw in range(draws):
-                frames[camera, person, draw] = rows[draw].tolist()
-        cells[camera - 1, 0] = people
+                frames[camera, identity, draw] = rows[draw].tolist()
+        cells[camera - 1, 0] = cell
     (root / "exp").mkdir()
     savemat(root / "exp" / "rand_perm_cam.mat", {"rand_perm_cam": cells})
     return frames
 
 
-def test_galleries_are_the_authors_where_their_file_is(trial, tmp_path):
+def test_galleries_follow_the_authors_file_if_it_exists(trial, tmp_path):
     frames = write_permutations(tmp_path)
     found = searches(dataset(tmp_path, "sysu"), trial, EvaluationConfig())
     assert len(found) == 40
@@ -161,20 +164,20 @@ def test_galleries_are_the_authors_where_their_file_is(trial, tmp_path):
         cameras = (1, 2) if search.mode == "indoor" else (1, 2, 4, 5)
         shots = 1 if search.shots == "single" else 10
         expected = {
-            f"cam{camera}/{person:04d}/{frame:04d}.jpg"
-            for person in VISIBLE
+            f"cam{camera}/{identity:04d}/{frame:04d}.jpg"
+            for identity in VISIBLE
             for camera in cameras
-            for frame in frames[camera, person, search.draw][:shots]
+            for frame in frames[camera, identity, search.draw][:shots]
         }
         assert set(names(trial, search)) == expected
 
 
-def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
+def test_a_missing_drawn_image_is_named(trial, tmp_path):
     write_permutations(tmp_path)
     images = trial.test.visible
     kept = np.flatnonzero([path != "cam5/0005/0001.jpg" for path in images.paths])
     fewer = images.take(kept)
-    # Another image of this person and camera is there, but not the one drawn.
+    # There is another image of this identity and camera, but not the drawn one.
     extra = ImageList(
         "visible",
         (*fewer.paths, "cam5/0005/0007.jpg"),
@@ -186,7 +189,7 @@ def test_a_drawn_image_that_is_gone_is_named(trial, tmp_path):
         searches(dataset(tmp_path, "sysu"), damaged, EvaluationConfig())
 
 
-def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp_path):
+def test_an_identity_missing_from_a_camera_is_an_error(trial, tmp_path):
     frames = write_permutations(tmp_path)
     images = trial.test.visible
     gone = (images.identities == 9) & (images.cameras == 2)
@@ -196,7 +199,7 @@ def test_a_person_gone_from_a_camera_is_missed_by_the_authors_gallery(trial, tmp
         searches(dataset(tmp_path, "sysu"), damaged, EvaluationConfig())
 
 
-def test_llcm_draws_one_image_of_each_person_and_camera_in_both_directions(trial, tmp_path):
+def test_llcm_draws_one_image_of_each_identity_and_camera_in_both_directions(trial, tmp_path):
     found = searches(dataset(tmp_path, "llcm"), trial, EvaluationConfig())
     assert [search.name for search in found] == ["visible-to-infrared"] * 10 + [
         "infrared-to-visible"
@@ -223,14 +226,14 @@ def test_llcm_draws_one_image_of_each_person_and_camera_in_both_directions(trial
         ("regdb", "visible", "no queries"),
     ],
 )
-def test_nothing_to_ask_for_or_to_search_is_an_error(trial, tmp_path, name, lost, message):
+def test_empty_queries_or_gallery_are_an_error(trial, tmp_path, name, lost, message):
     parts = {"visible": trial.test.visible, "infrared": trial.test.infrared}
     parts[lost] = parts[lost].keep([])
     with pytest.raises(UserError, match=message):
         searches(dataset(tmp_path, name), Trial(1, trial.train, Split(**parts)), EvaluationConfig())
 
 
-def test_validation_searches_all_images_in_the_data_sets_own_directions(trial):
+def test_full_searches_cover_all_images_in_the_data_sets_directions(trial):
     assert [search.name for search in full_searches("sysu", trial.test)] == ["infrared-to-visible"]
     assert [search.rule for search in full_searches("llcm", trial.test)] == ["llcm", "llcm"]
     (search,) = full_searches("sysu", trial.test)

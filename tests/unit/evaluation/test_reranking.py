@@ -1,4 +1,4 @@
-"""Re-ranking against the definition in plain loops and a case worked out by hand."""
+"""Re-ranking against its definition in plain loops and a case computed by hand."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tsme.evaluation import reranking as module
 from tsme.evaluation.metrics import evaluate, evaluate_similarity
 from tsme.evaluation.reranking import rerank
 
-# Features in the tests are small whole numbers: their squares and sums are exact in float32 in any
-# order, so that which distances are equal does not depend on the machine.
+# Features in the tests are small integers: their squares and sums are exact in float32 in any order, so
+# that ties of distances do not depend on the machine.
 
 
 def distances(query, gallery):
-    """Squared distances of all to all (n, n) by loops, each row divided by its largest, in float32."""
+    """Squared distances (n, n) by loops, each row divided by its maximum, in float32."""
     images = [[float(x) for x in row] for row in [*query, *gallery]]
     rows = [[sum((a - b) ** 2 for a, b in zip(i, j, strict=True)) for j in images] for i in images]
     return [[np.float32(d) / np.float32(max(row) or 1) for d in row] for row in rows]
 
 
 def reciprocal(order, i, k):
-    """Those of the k + 1 nearest of i that have i among theirs."""
+    """Those of the k + 1 nearest of i that have i among their own."""
     return [j for j in order[i][: k + 1] if i in order[j][: k + 1]]
 
 
@@ -34,14 +34,14 @@ def expanded(order, i, k1):
     members = reciprocal(order, i, k1)
     result = set(members)
     for c in members:
-        theirs = reciprocal(order, c, round(k1 / 2))
-        if len(set(theirs) & set(members)) * 3 > 2 * len(theirs):
-            result |= set(theirs)
+        candidates = reciprocal(order, c, round(k1 / 2))
+        if len(set(candidates) & set(members)) * 3 > 2 * len(candidates):
+            result |= set(candidates)
     return result
 
 
 def neighbours(distance):
-    """Images by distance from each image; a stable sort, so that equal ones keep their order."""
+    """Images by distance from each image, in a stable order."""
     return [sorted(range(len(row)), key=lambda j: row[j]) for row in distance]
 
 
@@ -76,11 +76,11 @@ def scattered(seed, queries, gallery, width=6, levels=40):
     return [rng.integers(-levels, levels + 1, (count, width)) for count in (queries, gallery)]
 
 
-def clustered(seed, queries, gallery, people, spread=12):
-    """People far apart, their images close together, at random from both sides."""
+def clustered(seed, queries, gallery, identities, spread=12):
+    """Images scattered around distant centres, one for each identity."""
     rng = np.random.default_rng(seed)
-    centres = rng.integers(-60, 61, (people, 6))
-    ids = [rng.integers(0, people, count) for count in (queries, gallery)]
+    centres = rng.integers(-60, 61, (identities, 6))
+    ids = [rng.integers(0, identities, count) for count in (queries, gallery)]
     sides = [centres[i] + rng.integers(-spread, spread + 1, (len(i), 6)) for i in ids]
     return sides, ids
 
@@ -97,13 +97,13 @@ def test_scattered_images_are_reranked_by_the_definition(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("people", [1, 3, 8])
-def test_clustered_images_are_reranked_by_the_definition(seed, people):
-    check(*clustered(seed, 20, 45, people)[0])
+@pytest.mark.parametrize("identities", [1, 3, 8])
+def test_clustered_images_are_reranked_by_the_definition(seed, identities):
+    check(*clustered(seed, 20, 45, identities)[0])
 
 
-def test_the_cases_need_the_expansion_and_its_two_thirds():
-    """Without either, the comparisons above would prove nothing of them."""
+def test_the_cases_depend_on_the_expansion_and_its_two_thirds_rule():
+    """Otherwise the comparisons above would not test them."""
     grown = kept_out = 0
     for seed in range(4):
         order = neighbours(distances(*clustered(seed, 20, 45, 3)[0]))
@@ -119,7 +119,7 @@ def test_the_cases_need_the_expansion_and_its_two_thirds():
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("levels", [0, 1, 2])
 def test_equal_distances_are_ordered_by_index(seed, levels):
-    """Few places in the plane: most distances have equals, and places hold several images."""
+    """Few points in the plane: most distances are tied, and several images share a point."""
     check(*scattered(seed, 15, 30, width=2, levels=levels), k1=6, k2=3)
 
 
@@ -130,13 +130,13 @@ def test_more_duplicates_than_neighbours():
     order = neighbours(distances(query, gallery))
     assert not reciprocal(order, 20, 5)
     check(query, gallery, k1=5, k2=3)
-    check(query, gallery, k1=5, k2=1)  # not the encoding of the first duplicate instead of its own
+    check(query, gallery, k1=5, k2=1)  # with its own encoding, not the first duplicate's
     check(query, gallery)
 
 
 @pytest.mark.parametrize(("queries", "gallery"), [(1, 1), (1, 2), (2, 1), (1, 30), (30, 1), (4, 9)])
 def test_few_images(queries, gallery):
-    """Also fewer in all than k1, or than k2."""
+    """Including fewer images in all than k1 or k2."""
     check(*scattered(queries + gallery, queries, gallery))
     check(*scattered(queries + gallery, queries, gallery), k1=3, k2=2)
 
@@ -154,26 +154,26 @@ def test_few_images(queries, gallery):
         {"weight": 0.55},
     ],
 )
-def test_every_option_is_followed(options):
+def test_every_option_changes_the_result(options):
     query, gallery = clustered(5, 20, 40, 6)[0]
     check(query, gallery, **options)
     assert np.abs(rerank(query, gallery) - rerank(query, gallery, **options)).max() > 1e-3
 
 
 @pytest.mark.parametrize("block", [1, 150, 700])
-def test_the_size_of_blocks_changes_nothing(block, monkeypatch):
-    """Blocks of one row, of some, and that end among queries or gallery."""
+def test_the_block_size_does_not_change_the_result(block, monkeypatch):
+    """Blocks of one row and of several rows, which end among queries or gallery images."""
     query, gallery = clustered(1, 20, 45, 4)[0]
     whole = rerank(query, gallery)
     monkeypatch.setattr(module, "BLOCK", block)
     np.testing.assert_array_equal(rerank(query, gallery), whole)
 
 
-def test_a_case_worked_out_by_hand():
+def test_a_case_computed_by_hand():
     # On a line: query 0, gallery 1 and 4; k1 = 1, k2 = 1. Squared distances by each row's largest:
     #   query: 0 1/16 1        first: 1/9 0 1        second: 1 9/16 0
     # Nearest two: query {q, 1}, first {1, q}, second {4, 1}; reciprocal: {q, 1}, {q, 1}, {4}. Half of k1
-    # is rounded to 0, so that candidates bring nothing but themselves. With a = e^(-1/16), b = e^(-1/9):
+    # is rounded to 0, so that the expansion adds nothing. With a = e^(-1/16), b = e^(-1/9):
     # V: query (1, a, 0) / (1 + a), first (b, 1, 0) / (1 + b), second (0, 0, 1). As b < a < 1,
     # s(query, first) = b / (1 + b) + a / (1 + a); s(query, second) = 0.
     a, b = math.exp(-1 / 16), math.exp(-1 / 9)
@@ -184,20 +184,20 @@ def test_a_case_worked_out_by_hand():
     assert first == pytest.approx(0.0769, abs=1e-4)
 
 
-def test_images_all_alike_are_at_distance_zero():
+def test_equal_images_have_distance_zero():
     # D is 0, all are neighbours with equal weights: J = 0.
     np.testing.assert_allclose(rerank(np.ones((2, 3)), np.ones((3, 3))), np.zeros((2, 3)), atol=1e-7)
 
 
-def test_real_numbers_agree_too():
-    """Features as networks make them, whose distances have no equals to put in order."""
+def test_features_that_are_not_integers():
+    """Features like those of networks, without ties."""
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(5, 16))
     query, gallery = (centres[np.arange(n) % 5] + rng.normal(size=(n, 16)) for n in (10, 50))
     check(query, gallery)
 
 
-def test_it_finds_people_that_distance_does_not():
+def test_re_ranking_improves_on_distances():
     (query, gallery), ids = clustered(7, 40, 120, 8, spread=40)
     before = evaluate_similarity(-np.array(distances(query, gallery))[:40, 40:], *ids)
     after = evaluate_similarity(rerank(query, gallery), *ids)
@@ -205,7 +205,7 @@ def test_it_finds_people_that_distance_does_not():
     assert evaluate(query, ids[0], gallery, ids[1]).mAP < after.mAP
 
 
-def test_tensors_and_narrow_numbers_are_taken():
+def test_tensors_and_narrow_types_are_accepted():
     query, gallery = scattered(2, 5, 30)
     expected = rerank(query, gallery)
     for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.int8):
@@ -218,7 +218,7 @@ def test_tensors_and_narrow_numbers_are_taken():
 def test_no_matrix_of_all_images_is_held():
     rng = np.random.default_rng(0)
     query, gallery = (rng.normal(size=(n, 8)).astype(np.float32) for n in (300, 3700))
-    query.flags.writeable = gallery.flags.writeable = False  # nor are the features changed
+    query.flags.writeable = gallery.flags.writeable = False  # features must not be modified
     tracemalloc.start()
     result = rerank(query, gallery)
     peak = tracemalloc.get_traced_memory()[1]

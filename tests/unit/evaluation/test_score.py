@@ -1,4 +1,4 @@
-"""From a search to its figures: every data set's rule, plain and re-ranked, against a naive loop."""
+"""Scores of a search against a naive loop: every data set's rule, plain and re-ranked."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from tsme.evaluation.metrics import Protocol
 from tsme.evaluation.protocols import Search
 from tsme.evaluation.reranking import rerank
 
-PEOPLE, DIMENSIONS = 5, 8
+IDENTITIES, DIMENSIONS = 5, 8
 
 
 def listed(rng: np.random.Generator, modality: str, count: int, cameras: list[int]) -> ImageList:
     paths = tuple(f"{modality}/{k}" for k in range(count))
-    people = rng.integers(0, PEOPLE, count)
-    return ImageList(modality, paths, people, rng.choice(cameras, count))  # type: ignore[arg-type]
+    identities = rng.integers(0, IDENTITIES, count)
+    return ImageList(modality, paths, identities, rng.choice(cameras, count))  # type: ignore[arg-type]
 
 
 def naive(similarity: np.ndarray, split: Split, search: Search) -> tuple[float, float, float]:
     """Rank-1, mAP and mINP by loops, under the search's rule."""
-    asked = split[search.query]
-    searched = split["infrared" if search.query == "visible" else "visible"]
+    query_images = split[search.query]
+    gallery_images = split["infrared" if search.query == "visible" else "visible"]
     firsts, precisions, penalties = [], [], []
     for row, query in enumerate(search.queries):
-        person, camera = asked.identities[query], asked.cameras[query]
+        identity, camera = query_images.identities[query], query_images.cameras[query]
         ranked = []
         for column in np.argsort(-similarity[row], kind="stable"):
             image = search.gallery[column]
-            there = searched.identities[image], searched.cameras[image]
+            other = gallery_images.identities[image], gallery_images.cameras[image]
             hidden = {
                 "regdb": False,
-                "sysu": camera == 3 and there[1] == 2,
-                "llcm": there == (person, camera),
+                "sysu": camera == 3 and other[1] == 2,
+                "llcm": other == (identity, camera),
             }[search.rule]
             if not hidden:
-                ranked.append(there[0] == person)
+                ranked.append(other[0] == identity)
         places = [place for place, match in enumerate(ranked, start=1) if match]
         if places:
             firsts.append(ranked[0])
@@ -60,10 +60,12 @@ def test_a_search_is_scored_by_its_rule(rule: Protocol, query: str, reranked: bo
     queries = rng.permutation(len(split[sides[0]]))[:20]
     gallery = np.sort(rng.permutation(len(split[sides[1]]))[:25])
     search = Search(rule, query, queries, gallery)  # type: ignore[arg-type]
-    asked, searched = features[sides[0]][queries], features[sides[1]][gallery]
-    similarity = rerank(asked, searched) if reranked else asked @ searched.T
-    found = score_search(features, split, search, reranked=reranked)
-    assert (found.rank(1), found.mAP, found.mINP) == pytest.approx(naive(similarity, split, search))
-    # The rule matters here: under another one the figures differ.
+    query_features, gallery_features = features[sides[0]][queries], features[sides[1]][gallery]
+    similarity = (
+        rerank(query_features, gallery_features) if reranked else query_features @ gallery_features.T
+    )
+    metrics = score_search(features, split, search, reranked=reranked)
+    assert (metrics.rank(1), metrics.mAP, metrics.mINP) == pytest.approx(naive(similarity, split, search))
+    # Another rule gives other figures.
     other = Search("sysu" if rule == "regdb" else "regdb", query, queries, gallery)  # type: ignore[arg-type]
-    assert score_search(features, split, other, reranked=reranked).mAP != found.mAP
+    assert score_search(features, split, other, reranked=reranked).mAP != metrics.mAP

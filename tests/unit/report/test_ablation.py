@@ -1,4 +1,4 @@
-"""An ablation's means, spreads and paired differences, worked out by hand; its table and picture."""
+"""An ablation's means and paired differences against hand-computed ones; its tables and plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tsme.report.ablation import ablation_plot, ablation_table, compare, transla
 OVER = {"plain": None, "more": "plain", "most": "more"}
 
 
-def row(mAP: float, direction: str = "visible-to-infrared", **options: object) -> EvaluationResult:
+def result(mAP: float, direction: str = "visible-to-infrared", **options: object) -> EvaluationResult:
     figures = {"rank1": mAP / 2, "rank5": 0.0, "rank10": 0.0, "rank20": 0.0, "mAP": mAP, "mINP": mAP / 4}
     counts = {"queries": 4, "skipped_queries": 0, "gallery": 4, "test_identities": 2}
     provenance = {"model": "k", "model_trial": 1, "seen_identities": 0}
@@ -22,12 +22,12 @@ def row(mAP: float, direction: str = "visible-to-infrared", **options: object) -
 
 
 SAMPLES = {
-    "plain": [[row(0.20)], [row(0.30)], [row(0.25)]],
-    "more": [[row(0.30)], [row(0.38)], [row(0.36)]],
+    "plain": [[result(0.20)], [result(0.30)], [result(0.25)]],
+    "more": [[result(0.30)], [result(0.38)], [result(0.36)]],
     "most": [
-        [row(0.31), row(0.5, flip=True)],
-        [row(0.35), row(0.5, flip=True)],
-        [row(0.45), row(0.5, flip=True)],
+        [result(0.31), result(0.5, flip=True)],
+        [result(0.35), result(0.5, flip=True)],
+        [result(0.45), result(0.5, flip=True)],
     ],
 }
 
@@ -46,30 +46,34 @@ def test_differences_are_between_equal_seeds():
 
 
 def test_a_gain_smaller_than_the_spread_of_either_variant_is_not_clear():
-    wide = {"plain": [[row(0.1)], [row(0.5)]], "more": [[row(0.12)], [row(0.52)]]}
+    wide = {"plain": [[result(0.1)], [result(0.5)]], "more": [[result(0.12)], [result(0.52)]]}
     _, more = compare(wide, OVER)
     assert more.gains["mAP"].difference == pytest.approx((0.02, 0.0), abs=1e-12)
     assert not more.gains["mAP"].clear
 
 
-def test_one_seed_has_no_spread_and_proves_nothing():
-    _, more = compare({"plain": [[row(0.1)]], "more": [[row(0.9)]]}, OVER)
+def test_a_single_seed_has_no_standard_deviation():
+    _, more = compare({"plain": [[result(0.1)]], "more": [[result(0.9)]]}, OVER)
     assert more.figures["mAP"].std is None and more.gains["mAP"].clear is None
     assert str(more.gains["mAP"]) == ""
 
 
-def test_what_a_part_costs_is_called_a_loss():
-    _, more = compare({"plain": [[row(0.5)], [row(0.51)]], "more": [[row(0.3)], [row(0.32)]]}, OVER)
+def test_a_clear_decrease_is_called_a_loss():
+    _, more = compare(
+        {"plain": [[result(0.5)], [result(0.51)]], "more": [[result(0.3)], [result(0.32)]]}, OVER
+    )
     assert more.gains["mAP"].clear and str(more.gains["mAP"]) == "loss"
 
 
 def test_figures_of_several_draws_are_averaged_first():
-    drawn = {"plain": [[row(0.1, draw=0), row(0.3, draw=1)], [row(0.4, draw=0), row(0.4, draw=1)]]}
+    drawn = {
+        "plain": [[result(0.1, draw=0), result(0.3, draw=1)], [result(0.4, draw=0), result(0.4, draw=1)]]
+    }
     (line,) = compare(drawn, OVER)
     assert line.figures["mAP"].mean == pytest.approx(0.3)
 
 
-def test_tables_say_what_adds_to_what():
+def test_tables_show_figures_and_gains():
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(ablation_table(compare(SAMPLES, OVER), 3))
     scores = {
@@ -83,9 +87,9 @@ def test_tables_say_what_adds_to_what():
     assert "0.600 ± 0.141" in text and "SSIM to infrared" in text
 
 
-def test_the_picture_has_a_panel_for_each_direction(tmp_path: Path):
+def test_the_plot_has_a_panel_for_each_direction(tmp_path: Path):
     both = {
-        name: [[*rows, row(0.1, "infrared-to-visible")] for rows in seeds]
+        name: [[*results, result(0.1, "infrared-to-visible")] for results in seeds]
         for name, seeds in SAMPLES.items()
     }
     sizes = []

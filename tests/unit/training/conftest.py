@@ -1,4 +1,4 @@
-"""Tasks on tiny images, and ways of running them."""
+"""Tasks on tiny images, and how tests run them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tsme.training.loop import EpochResult, fit
 from tsme.training.reid import Pixels, ReidTask
 
 
-def people_split(tmp_path, count: int, images: int) -> Split:
+def make_identities(tmp_path, count: int, images: int) -> Split:
     ids = np.repeat(np.arange(count, dtype=np.int64) * 10, images)
     names = tuple(map(str, range(len(ids))))
     cameras = np.ones_like(ids)
@@ -41,12 +41,12 @@ def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., Dsga
 
 @pytest.fixture
 def make_reid(tiny: Config, noise: Callable[..., Tensor], tmp_path) -> Callable[..., ReidTask]:
-    """make_reid(config, ...): stage 2 on 4 people with 3 images in either modality."""
+    """make_reid(config, ...): stage 2 on 4 identities with 3 images in each modality."""
 
     def make(config: Config = tiny, worker: Worker | None = None, **options: Any) -> ReidTask:
         images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
         pixels = Pixels(images, {"visible": noise(12, 3), "infrared": noise(12, 4)})
-        return ReidTask(config, people_split(tmp_path, 4, 3), pixels, worker or Worker(), **options)
+        return ReidTask(config, make_identities(tmp_path, 4, 3), pixels, worker or Worker(), **options)
 
     return make
 
@@ -78,7 +78,7 @@ def weights() -> Callable[[DsganTask | ReidTask], dict[str, Tensor]]:
 
 @pytest.fixture
 def run() -> Callable[..., tuple[list[EpochResult], list[bytes]]]:
-    """run(task, done, stop): results, and checkpoints as saved when each was yielded."""
+    """run(task, done, stop): the results, and the checkpoint saved after each."""
 
     def go(task: DsganTask | ReidTask, done: int = 0, stop: int = 99):
         results, files = [], []

@@ -20,22 +20,22 @@ IMAGES = torch.zeros(10, 3, 4, 5, dtype=torch.uint8), torch.zeros(10, 3, 4, 5, d
 BYTES = sum(x.nbytes for x in IMAGES)
 
 
-def test_on_the_processor_images_stay_as_they_are():
+def test_on_the_cpu_images_are_not_copied():
     assert all(held is x for held, x in zip(Worker().to_device_if_fits(*IMAGES), IMAGES, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("free", "idle", "moved"),
+    ("free", "cached", "moved"),
     [
         (4 * BYTES, 0, True),
-        (4 * BYTES - 4, 0, False),  # together they would take more than a quarter
-        (0, 4 * BYTES, True),  # what PyTorch keeps of an earlier network is free too
+        (4 * BYTES - 4, 0, False),  # more than a quarter of it
+        (0, 4 * BYTES, True),  # PyTorch's cached memory is free as well
     ],
 )
-def test_images_are_held_by_a_gpu_with_room_for_all_of_them(monkeypatch, free, idle, moved):
+def test_images_move_to_a_gpu_that_has_room_for_them(monkeypatch, free, cached, moved):
     sent: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 0))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1000 + idle)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1000 + cached)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
     monkeypatch.setattr(torch.Tensor, "to", lambda x, device: sent.append(device) or x)
     Worker(device=GPU).to_device_if_fits(*IMAGES)
@@ -118,7 +118,7 @@ print(Worker(rank=rank, world_size=2).gather({"pool of": rank}))
 """
 
 
-def test_what_workers_have_is_gathered_by_rank(tmp_path: Path):
+def test_values_are_gathered_by_rank(tmp_path: Path):
     assert Worker().gather("mine") == ["mine"]
     env = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
     both = [

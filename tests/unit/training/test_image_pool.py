@@ -1,4 +1,4 @@
-"""The pool of earlier translations, as CycleGAN describes it."""
+"""CycleGAN's pool of earlier translations."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def random(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_filling_pool_hands_back_what_it_is_given():
+def test_a_pool_that_is_not_full_returns_its_input():
     pool, generator = ImagePool(5), random()
     assert numbers(pool.exchange(images(1, 2, 3), generator)) == [1, 2, 3]
     assert numbers(pool.exchange(images(4, 5), generator)) == [4, 5]
     assert numbers(pool.images) == [1, 2, 3, 4, 5]
 
 
-def test_a_full_pool_gives_an_old_image_half_the_time_and_keeps_the_new_one_in_its_place():
+def test_a_full_pool_exchanges_half_of_the_images():
     pool, generator = ImagePool(4), random()
     pool.exchange(images(0, 1, 2, 3), generator)
     held, given, replaced = {0, 1, 2, 3}, 0, [0] * 4
@@ -57,7 +57,7 @@ def test_an_image_can_be_replaced_by_one_of_its_own_batch():
 
 
 @pytest.mark.parametrize("count", [1, 8])
-def test_a_pool_of_size_zero_does_nothing(count):
+def test_a_pool_of_size_zero_keeps_nothing(count):
     pool, generator = ImagePool(0), random()
     before = generator.get_state()
     batch = images(*range(count))

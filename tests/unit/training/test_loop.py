@@ -1,4 +1,4 @@
-"""The loop: means, divergence, and runs that repeat and resume to the last bit."""
+"""The training loop: means, divergence, and bit-exact repetition and resuming."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STAGES = ("dsgan", "reid")
 
 
 class FakeTask:
-    """Its steps return what they are told to; `log` lists what the loop asked for."""
+    """Steps return the given losses; `log` lists the loop's calls."""
 
     stage = "fake"
     epochs = 3
@@ -49,7 +49,7 @@ class FakeTask:
         return {"epochs": self.log.count("end")}
 
     def load_state(self, state):
-        raise AssertionError("the loop leaves this to its caller")
+        raise AssertionError("the caller of fit restores the state")
 
 
 BATCHES = {
@@ -67,13 +67,13 @@ def test_losses_are_means_over_the_steps_of_an_epoch():
     assert all(r.metrics == {"lr": 0.5} and r.seconds >= 0 for r in results)
 
 
-def test_checkpoint_is_taken_after_the_schedules_moved_on():
+def test_a_checkpoint_is_taken_after_the_schedules_have_stepped():
     results = list(fit(FakeTask(BATCHES), Worker()))
     expected = [{"stage": "fake", "epoch": k, "task": {"epochs": k}} for k in (1, 2, 3)]
     assert [r.checkpoint for r in results] == expected
 
 
-def test_an_epoch_is_worked_through_before_it_is_yielded():
+def test_an_epoch_is_complete_before_it_is_yielded():
     task = FakeTask(BATCHES)
     stream = fit(task, Worker())
     assert task.log == []
@@ -87,22 +87,22 @@ def test_epochs_already_done_are_not_repeated(done):
     assert [r.epoch for r in fit(task, Worker(), done=done)] == list(range(done + 1, 4))
     whole = FakeTask(BATCHES)
     list(fit(whole, Worker()))
-    assert task.draws == whole.draws[done:]  # each epoch has its own random stream
+    assert task.draws == whole.draws[done:]  # each epoch seeds the global generator
     assert len(set(whole.draws)) == 3
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["one", "total"])
-def test_a_loss_that_is_not_finite_stops_the_run_naming_term_and_epoch(value, name):
+def test_a_loss_that_is_not_finite_is_an_error_naming_term_and_epoch(value, name):
     broken = BATCHES | {2: [BATCHES[2][0], BATCHES[2][0] | {name: value}]}
     task, seen = FakeTask(broken), []
     with pytest.raises(Diverged, match=rf"fake: the loss {name} is .*epoch 2.*fake\.optimizer\.lr"):
         seen.extend(fit(task, Worker()))
     assert len(seen) == 1
-    assert task.log[-1] == "step"  # no schedule moved, no state taken
+    assert task.log[-1] == "step"  # no schedule step, no checkpoint
 
 
-def test_a_task_without_a_learning_rate_key_is_not_sent_to_one():
+def test_the_error_names_no_key_if_the_task_has_none():
     task = FakeTask({1: [{"total": math.nan}]})
     task.lr_key = None
     with pytest.raises(Diverged, match=r"lower the learning rate$"):
@@ -110,7 +110,7 @@ def test_a_task_without_a_learning_rate_key_is_not_sent_to_one():
 
 
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
-def test_bfloat16_products_change_the_digits_and_little_else(tiny, make_task, stage):
+def test_bfloat16_changes_losses_little_and_no_weight_type(tiny, make_task, stage):
     half = override(tiny, {f"{stage}.precision": "bfloat16"})
     tasks = [make_task(stage, config) for config in (tiny, half)]
     losses = [task.step(next(iter(task.step_batches(1)))) for task in tasks]
@@ -123,7 +123,7 @@ def test_bfloat16_products_change_the_digits_and_little_else(tiny, make_task, st
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Tensor]:
-    """Every tensor in a task's state."""
+    """Every tensor in a task's state, by path."""
     if isinstance(tree, Tensor):
         return {prefix: tree}
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
@@ -131,7 +131,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_real_run_that_blows_up_is_reported(make_task, tiny, stage):
+def test_a_real_training_that_diverges_is_an_error(make_task, tiny, stage):
     task = make_task(stage, override(tiny, {f"{stage}.optimizer.lr": 1e30}))
     with pytest.raises(Diverged, match=f"{stage}: the loss"):
         list(fit(task, Worker()))
@@ -139,7 +139,7 @@ def test_a_real_run_that_blows_up_is_reported(make_task, tiny, stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("stop", [1, 2])
-def test_an_interrupted_run_ends_as_an_undisturbed_one(make_task, run, weights, stage, stop):
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(make_task, run, weights, stage, stop):
     whole = make_task(stage)
     expected, _ = run(whole)
     _, files = run(make_task(stage), stop=stop)
@@ -156,8 +156,8 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(make_task, run, weights, 
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_checkpoint_holds_the_momenta_of_the_optimisers(make_task, run, stage):
-    """Resuming with fresh momenta gives another run, so the test above would see them missing."""
+def test_a_checkpoint_holds_the_optimisers_momenta(make_task, run, stage):
+    """Resuming without them gives other losses, so the test above would notice."""
     expected, files = run(make_task(stage))
     state = torch.load(io.BytesIO(files[0]), weights_only=True)["task"]
     forgetful = make_task(stage)
@@ -168,9 +168,7 @@ def test_a_checkpoint_holds_the_momenta_of_the_optimisers(make_task, run, stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_same_seed_gives_the_same_digits_and_another_seed_others(
-    make_task, run, weights, tiny, stage
-):
+def test_losses_depend_on_the_seed_alone(make_task, run, weights, tiny, stage):
     first, again, other = (
         make_task(stage),
         make_task(stage),
@@ -186,7 +184,7 @@ def test_the_same_seed_gives_the_same_digits_and_another_seed_others(
     assert not any(torch.equal(one[n], three[n]) for n in one if n.endswith("conv1.weight"))
 
 
-def test_a_lone_worker_changes_nothing():
+def test_a_single_worker_wraps_nothing():
     network, worker = nn.Linear(2, 2), Worker()
     assert worker.is_main and not Worker(rank=1, world_size=2).is_main
     assert worker.wrap(network) is network and unwrap_model(network) is network

@@ -1,4 +1,4 @@
-"""The published recipes, one step of each stage at full size: ten gigabytes and a minute."""
+"""One step of each stage with the published recipe, at full size: ten gigabytes and a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.reid import Pixels, ReidTask
 
-NOTHING = {f"{stage}.backbone.weights": "none" for stage in ("dsgan", "reid")}
+NO_WEIGHTS = {f"{stage}.backbone.weights": "none" for stage in ("dsgan", "reid")}
 
 
 def noise(count: int) -> torch.Tensor:
@@ -21,7 +21,7 @@ def noise(count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["regdb", "sysu", "llcm"])
-def test_recipes_are_those_of_the_paper(name):
+def test_presets_have_the_papers_settings(name):
     config = preset(name)
     assert (config.image.height, config.image.width) == (288, 144)
     assert config.reid.backbone == config.dsgan.backbone
@@ -35,8 +35,8 @@ def test_recipes_are_those_of_the_paper(name):
 
 
 @pytest.mark.slow
-def test_a_step_of_stage_two(make_split):
-    config = override(preset("regdb"), NOTHING)
+def test_a_step_of_stage_2(make_split):
+    config = override(preset("regdb"), NO_WEIGHTS)
     images = dict.fromkeys(MODALITIES, noise(24))
     task = ReidTask(config, make_split(range(4), 6), Pixels(images, images), Worker())
     before = {name: p.detach().clone() for name, p in task.network.named_parameters()}
@@ -46,8 +46,8 @@ def test_a_step_of_stage_two(make_split):
 
 
 @pytest.mark.slow
-def test_a_step_of_stage_one():
-    config = override(preset("regdb"), NOTHING | {"dsgan.batch": 2})
+def test_a_step_of_stage_1():
+    config = override(preset("regdb"), NO_WEIGHTS | {"dsgan.batch": 2})
     task = DsganTask(config, noise(2), noise(2), Worker())
     before = [p.detach().clone() for p in task.generators.parameters()]
     losses = task.step(next(iter(task.step_batches(1))))

@@ -1,4 +1,4 @@
-"""Both stages, and what is measured of them, on a device that is not the CPU: the same, to the digit."""
+"""Training and evaluation on a device other than the CPU give the same numbers, to the last digit."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Roomy(Worker):
 
 
 @pytest.fixture
-def chain(tiny: Config, make_split, make_pixels, tmp_path: Path) -> TrialTraining:
-    make_split(range(5, 9))  # others, on disk before the images are first read
-    # The stronger recipe's parts are on beside those of the paper.
+def training(tiny: Config, make_split, make_pixels, tmp_path: Path) -> TrialTraining:
+    make_split(range(5, 9))  # identities to hold out; they must be on disk before the images are read
+    # With the parts of the stronger recipe, in addition to the paper's.
     config = override(tiny, {"dsgan.epochs": 2, "reid.epochs": 2, "reid.erasing": 0.5})
     return TrialTraining(config, 1, make_split(range(0, 5)), None, make_pixels(), tmp_path / "here")
 
@@ -55,7 +55,7 @@ def same_files(one: Path, two: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_what_a_gpu_would_refuse_is_refused_there():
+def test_the_stand_in_refuses_what_a_gpu_refuses():
     with elsewhere():
         there, rows = torch.ones(3, 4).to(ELSEWHERE), torch.tensor([0, 2])
         assert there.device == ELSEWHERE and (2 * there + torch.tensor(1.0)).device == ELSEWHERE
@@ -76,7 +76,7 @@ def test_what_a_gpu_would_refuse_is_refused_there():
 
 
 @pytest.mark.parametrize(
-    ("ask", "waits"),
+    ("operation", "waits"),
     [
         (lambda x: x.sum().item(), True),
         (lambda x: bool(x.any()), True),
@@ -94,63 +94,63 @@ def test_what_a_gpu_would_refuse_is_refused_there():
         (lambda x: x.to(torch.float32).mean(), False),
     ],
 )
-def test_what_the_host_waits_for_is_told(ask, waits):
+def test_the_stand_in_notes_operations_that_the_host_waits_for(operation, waits):
     with elsewhere() as mode:
         there = torch.arange(3).to(ELSEWHERE)
         assert not mode.fetched
-        ask(there)
+        operation(there)
         assert bool(mode.fetched) == waits
 
 
 @pytest.mark.parametrize("kind", [Worker, Roomy])
-def test_a_trial_trains_there(chain, kind):
-    there = replace(chain, folder=chain.folder.parent / "there")
+def test_a_trial_trains_on_the_device(training, kind):
+    there = replace(training, folder=training.folder.parent / "there")
     with elsewhere():
-        found = figures(run_stages(there, kind(device=ELSEWHERE)))
-    assert found == figures(run_stages(chain, Worker()))
-    assert same_files(there.generators_file, chain.generators_file)
-    assert same_files(there.model_file, chain.model_file)
+        results_there = figures(run_stages(there, kind(device=ELSEWHERE)))
+    assert results_there == figures(run_stages(training, Worker()))
+    assert same_files(there.generators_file, training.generators_file)
+    assert same_files(there.model_file, training.model_file)
 
 
-def test_a_choice_is_made_there_by_the_same_figures(chain, make_split):
-    chosen = replace(chain, validation=make_split(range(5, 9)))
-    there = replace(chosen, folder=chain.folder.parent / "there")
+def test_validation_on_the_device_gives_the_same_figures(training, make_split):
+    validated = replace(training, validation=make_split(range(5, 9)))
+    there = replace(validated, folder=training.folder.parent / "there")
     with elsewhere():
-        found = figures(run_stages(there, Roomy(device=ELSEWHERE)))
-    assert found == figures(run_stages(chosen, Worker()))
-    assert "val_mAP" in found[-1][-1]
+        results_there = figures(run_stages(there, Roomy(device=ELSEWHERE)))
+    assert results_there == figures(run_stages(validated, Worker()))
+    assert "val_mAP" in results_there[-1][-1]
 
 
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
-def test_a_checkpoint_from_there_is_continued_there(chain, stage):
-    there = replace(chain, folder=chain.folder.parent / "there")
+def test_training_on_the_device_resumes_from_a_checkpoint(training, stage):
+    there = replace(training, folder=training.folder.parent / "there")
     with elsewhere():
         stream = run_stages(there, Roomy(device=ELSEWHERE))
         first = next(r for r in stream if (r.stage, r.epoch) == (stage, 1))
-        saved = _as_read(first)
+        saved = _as_loaded(first)
         stream.close()
-        left = figures(run_stages(there, Roomy(device=ELSEWHERE), saved))
-    assert left == figures(run_stages(chain, Worker()))[-len(left) :]
-    assert left[0][:2] == (stage, 2)
+        resumed = figures(run_stages(there, Roomy(device=ELSEWHERE), saved))
+    assert resumed == figures(run_stages(training, Worker()))[-len(resumed) :]
+    assert resumed[0][:2] == (stage, 2)
 
 
-def _as_read(result: EpochResult) -> dict[str, Any]:
+def _as_loaded(result: EpochResult) -> dict[str, Any]:
     """The checkpoint as it comes back from a file: on the CPU."""
     return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else copy.deepcopy(x), result.checkpoint)
 
 
-def test_a_trained_trial_describes_there(chain, make_split):
-    list(run_stages(chain, Worker()))
-    images = chain.images.split(make_split(range(5, 9)))
-    here = embed_trial(load_model(chain.model_file, CPU), images, CPU, flips=[False, True])
+def test_a_trained_model_embeds_on_the_device(training, make_split):
+    list(run_stages(training, Worker()))
+    images = training.images.split(make_split(range(5, 9)))
+    here = embed_trial(load_model(training.model_file, CPU), images, CPU, flips=[False, True])
     with elsewhere():
-        model = load_model(chain.model_file, ELSEWHERE)
+        model = load_model(training.model_file, ELSEWHERE)
         there = embed_trial(model, images, ELSEWHERE, flips=[False, True])
     for flip, modality in ((f, m) for f in here for m in MODALITIES):
         assert np.array_equal(there[flip][modality], here[flip][modality])
 
 
-def test_translations_are_measured_there(tiny, noise):
+def test_translations_are_scored_on_the_device(tiny, noise):
     images = {m: noise(12, k) for k, m in enumerate(MODALITIES)}
     ground_truths = {m: noise(12, k + 5) for k, m in enumerate(MODALITIES)}
     results = []
@@ -170,25 +170,25 @@ def test_translations_are_measured_there(tiny, noise):
     assert there == here and torch.equal(same, picture)
 
 
-def test_a_trunk_learns_there(noise, tmp_path):
+def test_a_backbone_pretrains_on_the_device(noise, tmp_path):
     backbone = BackboneConfig(architecture="resnet10", width=8, weights="synthetic")
     recipe = Recipe(identities=4, images=4, epochs=2, batch=8, lr=0.01)
     weights = SyntheticWeights(backbone, ImageConfig(height=32, width=16, padding=2), recipe)
-    given = noise(16), torch.arange(4).repeat_interleave(4)
+    data = noise(16), torch.arange(4).repeat_interleave(4)
     here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
     with elsewhere():
-        found = figures(pretrain(weights, *given, there, Roomy(device=ELSEWHERE)))
-    assert found == figures(pretrain(weights, *given, here, Worker()))
+        results_there = figures(pretrain(weights, *data, there, Roomy(device=ELSEWHERE)))
+    assert results_there == figures(pretrain(weights, *data, here, Worker()))
     assert same_files(there, here)
 
 
 @pytest.mark.parametrize("kind", [Worker, Roomy])
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
-def test_a_step_fetches_nothing(make_task, stage, kind):
-    """The host prepares the next step while the device is at this one."""
+def test_a_step_waits_for_no_result_of_the_device(make_task, stage, kind):
+    """The host prepares the next step while the device computes this one."""
     with elsewhere() as mode:
         task: DsganTask | ReidTask = make_task(stage, worker=kind(device=ELSEWHERE))
-        for epoch in (1, 2):  # the pools of replayed translations are full by then
+        for epoch in (1, 2):  # the image pools are full in the second
             for batch in task.step_batches(epoch):
                 mode.fetched.clear()
                 terms = task.step(batch)
