@@ -23,7 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 from tsme.config import Config
 from tsme.errors import JobFailed, UserError, failure
 from tsme.storage.atomic import read_json, write_json
-from tsme.storage.object_store import AnyPath, answering
+from tsme.storage.object_store import AnyPath, store_errors
 from tune.ray_internals import callback_error, keep_secrets_from_samples, sample_error, sample_number
 from tune.spaces import Space, current_point
 
@@ -67,7 +67,7 @@ def sweep(
     # A failed sample's traceback is in the sample's folder; the sweep itself fails with one line.
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     keep_secrets_from_samples()
-    with answering(storage):
+    with store_errors(storage):
         _check_resources(storage / f"{name}-resources.json", resources)
         if ray.tune.Tuner.can_restore(str(storage / name)):
             tuner = ray.tune.Tuner.restore(

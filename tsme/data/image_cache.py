@@ -1,7 +1,7 @@
-"""The images of a data set at one size, decoded once and kept as arrays on disk.
+"""A cache of the images of a data set: decoded once, resized, and stored as arrays on disk.
 
-Decoding and shrinking tens of thousands of pictures takes minutes; mapping an array takes none, and
-processes on one machine share its memory.
+Decoding tens of thousands of images takes minutes. Mapping an array takes no time, and all processes of
+a machine share its memory.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from tsme.errors import UserError
 from tsme.storage.local_copy import cache_folder
 
 Progress = Callable[[int, int], None]
-A_DAY = 86400  # seconds
-FORMAT = "v2"  # of the arrays; another one where the same file would give other pixels
+STALE_SECONDS = 86400  # age at which the files of a killed process are deleted
+FORMAT = "v2"  # changes whenever the same image file would give other pixels
 
 
 @dataclass(frozen=True)
 class ImageCache:
-    """All images of `dataset`, which `fingerprint` names, at height x width pixels.
+    """All images of `dataset` at height x width pixels; `fingerprint` is that of the data set.
 
-    Small, so that it can be sent to other processes; on a machine that has no arrays yet, the first
-    to need them makes them.
+    Can be sent to other processes. On a machine without the arrays, the first process that needs them
+    writes them.
     """
 
     dataset: Dataset
@@ -47,13 +47,13 @@ class ImageCache:
 
     @property
     def folder(self) -> Path:
-        """Where the arrays lie."""
+        """The folder of the arrays."""
         return cache_folder() / f"{self.fingerprint}-{self.height}x{self.width}-{FORMAT}"
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Decode all images, if that was not done before; `progress(done, total)` counts them.
+        """Decode all images unless the arrays exist; `progress(done, total)` is called after each.
 
-        Raises UserError naming the first damaged image, or the cache's folder if it cannot be written.
+        Raises UserError naming the first damaged image, or the cache folder if it cannot be written to.
         """
         if self.folder.is_dir():
             return
@@ -62,15 +62,14 @@ class ImageCache:
             with FileLock(self.folder.with_suffix(".lock")):
                 if not self.folder.is_dir():
                     self._write(progress)
-        except OSError as problem:
-            reason = problem.strerror or problem
+        except OSError as error:
             raise UserError(
-                f"{self.folder.parent}: decoded images cannot be kept there ({reason}); "
-                "make room, or name another folder in TSME_CACHE"
-            ) from problem
+                f"{self.folder.parent}: cannot store decoded images ({error.strerror or error}); "
+                "free some space, or set TSME_CACHE to another folder"
+            ) from error
 
     def load(self, images: ImageList) -> Tensor:
-        """The images of a list in its order, uint8 (n, 3, H, W) RGB; a view where they lie in a row."""
+        """The images of a list, uint8 (n, 3, H, W) RGB; a view of the array if contiguous in it."""
         pixels, rows_by_path = self._arrays[images.modality]
         rows = np.array([rows_by_path[path] for path in images.paths], dtype=np.int64)
         if len(rows) and (np.diff(rows) == 1).all():
@@ -78,64 +77,66 @@ class ImageCache:
         return torch.from_numpy(pixels[rows])
 
     def split(self, split: Split) -> dict[Modality, Tensor]:
-        """A split's images by modality."""
+        """The images of a split, by modality."""
         return {modality: self.load(split[modality]) for modality in MODALITIES}
 
     @cached_property
     def _arrays(self) -> dict[Modality, tuple[NDArray[np.uint8], dict[str, int]]]:
-        """Mapped pixels and the row of every path, by modality."""
+        """Memory-mapped pixels, and the row of every path, by modality."""
         self.prepare()
         try:
             names = json.loads((self.folder / "paths.json").read_text())
             return {
-                # Mapped copy-on-write: torch wants memory it could write to, the file stays as it is.
+                # Copy-on-write: torch requires writable memory, and the file must not change.
                 modality: (
                     np.load(self.folder / f"{modality}.npy", mmap_mode="c"),
                     {path: row for row, path in enumerate(names[modality])},
                 )
                 for modality in MODALITIES
             }
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{self.folder}: decoded images there are damaged ({problem}); delete the folder"
-            ) from problem
+                f"{self.folder}: the decoded images are damaged ({error}); delete the folder"
+            ) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the arrays, which every process maps for itself."""
+        """All fields but not the arrays, which each process maps itself."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _write(self, progress: Progress | None) -> None:
-        for left in self.folder.parent.glob(".*.partial"):  # by processes that were killed
-            if time.time() - left.stat().st_mtime > A_DAY:
-                shutil.rmtree(left, ignore_errors=True)
+        for partial in self.folder.parent.glob(".*.partial"):
+            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(partial, ignore_errors=True)
         temporary = self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex}.partial")
         temporary.mkdir()
         try:
-            root, paths = self.dataset.root, self._paths()
-            total, done = sum(map(len, paths.values())), 0
-            for modality, names in paths.items():
-                shape = (len(names), 3, self.height, self.width)
-                files = [root / name for name in names]
-                with (temporary / f"{modality}.npy").open("wb") as stream:
-                    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_2_0(stream, header)
-                    # Written in order, not mapped: a full disk is then an error, not a signal.
-                    for image in decode(files, self.height, self.width):
-                        stream.write(image.tobytes())
-                        done += 1
-                        if progress is not None:
-                            progress(done, total)
-            (temporary / "paths.json").write_text(json.dumps(paths))
+            self._write_arrays(temporary, progress)
             try:
                 temporary.rename(self.folder)
             except OSError:
-                if not self.folder.is_dir():  # else another was quicker, where a lock does not hold
+                if not self.folder.is_dir():  # else another machine was first: locks may not be shared
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+    def _write_arrays(self, folder: Path, progress: Progress | None) -> None:
+        root, paths = self.dataset.root, self._paths()
+        total, done = sum(map(len, paths.values())), 0
+        for modality, names in paths.items():
+            shape = (len(names), 3, self.height, self.width)
+            with (folder / f"{modality}.npy").open("wb") as stream:
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_2_0(stream, header)
+                # Written, not mapped: writing to a mapped file on a full disk kills the process.
+                for image in decode([root / name for name in names], self.height, self.width):
+                    stream.write(image.tobytes())
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
+        (folder / "paths.json").write_text(json.dumps(paths))
+
     def _paths(self) -> dict[Modality, list[str]]:
-        """Every image by modality; the first trial's lists lead, so that they are read in a row."""
+        """Every image by modality. Those of trial 1 come first, so that its rows are contiguous."""
         paths: dict[Modality, dict[str, None]] = {modality: {} for modality in MODALITIES}
         for trial in self.dataset.trials.values():
             for split in (trial.train, trial.test):

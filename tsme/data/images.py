@@ -1,4 +1,4 @@
-"""Images from files to tensors."""
+"""Decoding of image files."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from torch import Tensor
 
 from tsme.errors import UserError
 
-AHEAD = 256  # files decoded before they are asked for
-# What Pillow's decoders raise on damaged files, by format.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+READ_AHEAD = 256  # files decoded before they are consumed
+# Pillow's decoders raise these for damaged files, depending on the format.
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def open_image(path: Path) -> Image.Image:
-    """The fully decoded RGB image at `path`, upright; raises UserError naming the file and the reason."""
+    """The decoded RGB image at `path`, upright. Raises UserError naming the file and the reason."""
     try:
         with Image.open(path) as image:
-            # Pillow would clip these to 255 and hand back a white picture.
+            # Pillow would clip these to 255 and return a white image.
             if image.mode.startswith(("I", "F")):
-                raise ValueError(f"pixels of more than 8 bits, mode {image.mode}; convert it")
-            # Phones store pictures as the sensor lay and note how it was held.
+                raise ValueError(f"more than 8 bits per channel, mode {image.mode}; convert it")
+            # Phones store the sensor's image and its orientation separately.
             return ImageOps.exif_transpose(image).convert("RGB")
-    except _DAMAGED as problem:
-        # Some of their texts would repeat the path.
-        unknown = isinstance(problem, UnidentifiedImageError)
-        reason = "unknown format" if unknown else getattr(problem, "strerror", None) or problem
-        raise UserError(f"{path}: cannot be read as an image ({reason}); restore it") from problem
+    except _DECODE_ERRORS as error:
+        # Some messages repeat the path.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "unknown format" if unknown else getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read as an image ({reason}); restore it") from error
 
 
 def decode(files: Sequence[Path], height: int, width: int) -> Iterator[NDArray[np.uint8]]:
-    """The pixels (3, height, width) of every file in turn, RGB, resized bilinearly.
+    """Yield the pixels (3, height, width) of every file, uint8 RGB, resized bilinearly.
 
     Raises UserError naming the first file that is missing or damaged.
     """
-    # Decoding releases the interpreter lock, so threads suffice. Some at a time: all that are asked for
-    # are kept until they are taken.
+    # Decoding releases the interpreter lock, so threads suffice. In chunks, as images stay in memory
+    # until they are consumed.
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(files), AHEAD):
-            some = files[first : first + AHEAD]
-            yield from pool.map(lambda file: pixels(open_image(file), height, width), some)
+        for first in range(0, len(files), READ_AHEAD):
+            chunk = files[first : first + READ_AHEAD]
+            yield from pool.map(lambda file: pixels(open_image(file), height, width), chunk)
 
 
 def grayscale(images: Tensor) -> Tensor:
-    """Luminance (ITU-R BT.601) of RGB images (..., 3, h, w), repeated on the three channels.
+    """Luminance (ITU-R BT.601) of RGB images (..., 3, h, w), repeated on all three channels.
 
     Shape and dtype are kept; integer images are rounded to the nearest value.
     """
@@ -58,7 +58,7 @@ def grayscale(images: Tensor) -> Tensor:
     luminance = 0.299 * red + 0.587 * green + 0.114 * blue
     if not images.is_floating_point():
         luminance = luminance.round()
-    # Copied, so that writing to one channel of the result leaves the others alone.
+    # A copy, so that the channels do not share memory.
     return luminance.to(images.dtype).unsqueeze(-3).expand_as(images).contiguous()
 
 

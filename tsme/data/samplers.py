@@ -1,7 +1,7 @@
-"""Which images make a batch: whole identities for stage 2, unpaired images for stage 1.
+"""Batch samplers: whole identities for stage 2, unpaired images for stage 1.
 
-Every draw is a function of (seed, epoch, step), so an epoch can be repeated after an interruption, and
-all workers draw the same plan and take their own part of it.
+Random draws depend only on the seed, the epoch and, within an identity, the worker. So an interrupted
+epoch can be repeated, and all workers draw the same plan, of which each takes its own part.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Pair = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class IdentitySampler:
-    """Batches of `identities` people with `images` images each in either modality.
+    """Batches of `identities` identities with `images` images of each in either modality.
 
-    Yields (visible rows, infrared rows), each (identities * images,), people in the same order in
-    both. The workers of one step hold different people. An epoch shows as many images as the larger
-    modality has. A person with fewer than `images` images has some of them repeated.
+    Yields (visible rows, infrared rows), each (identities * images,), with identities in the same order.
+    The workers of a step have different identities. An epoch has as many images as the larger modality.
+    If an identity has fewer than `images` images, some are repeated.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class IdentitySampler:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.people = np.intersect1d(visible_labels, infrared_labels)
+        self.shared_identities = np.intersect1d(visible_labels, infrared_labels)
         needed = identities * world_size
-        if len(self.people) < needed:
+        if len(self.shared_identities) < needed:
             lower = "resources.workers" if identities == 2 else "reid.identities or resources.workers"
             raise UserError(
-                f"{len(self.people)} training identities, but a step takes {needed} "
+                f"{len(self.shared_identities)} training identities, but a step takes {needed} "
                 f"({identities} on each of {world_size} workers): lower {lower}"
             )
         self.rows = [
-            {int(p): np.flatnonzero(labels == p) for p in self.people}
+            {int(i): np.flatnonzero(labels == i) for i in self.shared_identities}
             for labels in (visible_labels, infrared_labels)
         ]
         self.identities, self.images, self.seed = identities, images, seed
@@ -57,23 +57,23 @@ class IdentitySampler:
         return self.steps
 
     def epoch(self, number: int) -> Iterator[Pair]:
-        """This worker's batches of one epoch."""
+        """The batches of this worker in one epoch."""
         plan = np.random.default_rng(derive(self.seed, "identities", number))
         images = np.random.default_rng(derive(self.seed, "images", number, self.rank))
-        waiting: list[NDArray[np.int64]] = []
+        groups: list[NDArray[np.int64]] = []
         for _ in range(self.steps):
-            if not waiting:  # a fresh pass over the people; those left over rest until the next
-                order = plan.permutation(self.people)
-                groups = len(order) // (self.identities * self.world_size)
-                waiting = np.split(order[: groups * self.identities * self.world_size], groups)
-            group = waiting.pop(0).reshape(self.world_size, self.identities)[self.rank]
+            if not groups:  # a new pass over the identities, short of a last incomplete group
+                order = plan.permutation(self.shared_identities)
+                count = len(order) // (self.identities * self.world_size)
+                groups = np.split(order[: count * self.identities * self.world_size], count)
+            group = groups.pop(0).reshape(self.world_size, self.identities)[self.rank]
             visible, infrared = (
-                np.concatenate([self._draw(rows[int(p)], images) for p in group]) for rows in self.rows
+                np.concatenate([self._draw(rows[int(i)], images) for i in group]) for rows in self.rows
             )
             yield visible, infrared
 
     def _draw(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """`images` of one person's rows, each used once before any is used twice."""
+        """`images` rows of one identity; none is repeated before all have been used."""
         rounds = -(-self.images // len(rows))
         return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[: self.images]
 
@@ -81,10 +81,10 @@ class IdentitySampler:
 def unpaired_epoch(
     visible: int, infrared: int, *, batch: int, seed: int, epoch: int, rank: int, world_size: int
 ) -> Iterator[Pair]:
-    """This worker's (visible rows, infrared rows), each (batch,), for one epoch of stage 1.
+    """Yield the (visible rows, infrared rows) of this worker, each (batch,), for one epoch of stage 1.
 
-    `visible` and `infrared` are numbers of images. Each modality is shuffled on its own; the smaller
-    one starts again until the larger one has been seen, short of a last incomplete batch.
+    `visible` and `infrared` are numbers of images. The modalities are shuffled independently. An epoch
+    is one pass over the larger one, short of a last incomplete batch; the smaller one is repeated.
     """
     steps = max(1, max(visible, infrared) // (batch * world_size))
     needed = steps * batch * world_size

@@ -1,4 +1,4 @@
-"""Random crops and flips, drawn once and applied alike to an image and its translation."""
+"""Random augmentations, drawn once and applied alike to an image and its translation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import Tensor
 from tsme.data.images import grayscale
 
 MEAN_PIXEL = (124, 116, 104)  # of ImageNet
-TRIES = 16  # rectangles drawn for each image, of which the first that fits is taken
+ERASING_TRIES = 16  # rectangles drawn for each image; the first that fits is used
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """For each of n images: where its crop starts in the padded image, and whether it is mirrored.
+    """Crops and horizontal flips of n images.
 
-    `top` and `left` (n,) int64 in [0, 2 * padding]; `mirror` (n,) bool.
+    `top` and `left` (n,) int64 in [0, 2 * padding] are the corner of the crop in the padded image;
+    `mirror` (n,) bool.
     """
 
     padding: int
@@ -38,12 +39,12 @@ class Augmentation:
         return cls(padding, top, left, mirror)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Crop and mirror (n, 3, h, w) images of any type and device; what lies outside is black (0)."""
+        """Crop and mirror images (n, 3, h, w) of any type, on any device; the padding is black (0)."""
         h, w = images.shape[2:]
         padded = F.pad(images, [self.padding] * 4)
         sides = padded, padded.flip(3)
         draws = zip(self.top.tolist(), self.left.tolist(), self.mirror.tolist(), strict=True)
-        # Crops are views until they are stacked, which costs a tenth of indexing pixel by pixel.
+        # Stacking views of the crops takes a tenth of the time of indexing pixels.
         crops = []
         for image, (y, x, mirrored) in enumerate(draws):
             x = padded.shape[3] - w - x if mirrored else x  # the same columns, counted from the right
@@ -52,10 +53,10 @@ class Augmentation:
 
 
 def exchange_channels(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Replace images (n, 3, h, w), each with `probability`, by one of their channels or luminance.
+    """Replace each of the images (n, 3, h, w), with `probability`, by a single channel or the luminance.
 
-    Which of the four is drawn with equal chances, and repeated on all three channels; so colour, which
-    infrared images do not have, stops being a way to tell people apart. Ye et al., ICCV 2021 (CAJ).
+    One of the four is drawn uniformly and repeated on all three channels. So the network cannot rely on
+    colour, which infrared images do not have. Ye et al., ICCV 2021 (CAJ).
     """
     replaced = send(torch.rand(len(images), generator=generator) < probability, images.device)
     channel = send(torch.randint(4, (len(images),), generator=generator), images.device)
@@ -65,14 +66,15 @@ def exchange_channels(images: Tensor, probability: float, generator: torch.Gener
 
 
 def draw_erased(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Rectangles to erase of images (n, 3, h, w), each with `probability`: (n, 1, h, w) bool.
+    """A random rectangle to erase in each of the images (n, 3, h, w), with `probability`.
 
-    Of 2 to 40 % of the area and 0.3 to 3.33 times as high as wide, anywhere. Zhong et al., AAAI 2020.
+    The result (n, 1, h, w) bool is true inside the rectangle. Its area is 2 to 40 % of the image, its
+    height 0.3 to 3.33 times its width. Zhong et al., AAAI 2020 (random erasing).
     """
     n, _, h, w = images.shape
-    area, ratio = torch.rand(2, n, TRIES, generator=generator)
+    area, ratio = torch.rand(2, n, ERASING_TRIES, generator=generator)
     area, ratio = (0.02 + 0.38 * area) * h * w, 0.3 + (1 / 0.3 - 0.3) * ratio
-    high, wide = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # (n, TRIES)
+    high, wide = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # (n, ERASING_TRIES)
     fits = (high < h) & (wide < w)
     first = fits.int().argmax(1, keepdim=True)
     high, wide = high.gather(1, first), wide.gather(1, first)  # (n, 1)
@@ -86,28 +88,28 @@ def draw_erased(images: Tensor, probability: float, generator: torch.Generator) 
 
 
 def erase(images: Tensor, erased: Tensor) -> Tensor:
-    """Images (n, 3, h, w) uint8 with ImageNet's mean colour where `erased` (n, 1, h, w) says."""
+    """Images (n, 3, h, w) uint8 with ImageNet's mean colour where `erased` (n, 1, h, w) is true."""
     mean = send(torch.tensor(MEAN_PIXEL, dtype=images.dtype), images.device)
     return torch.where(erased, mean[:, None, None], images)
 
 
 def take(images: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    """The images (n, 3, h, w) of these rows, on the device they are on."""
+    """The images at these rows, on the device of `images`."""
     return images[send(torch.from_numpy(rows), images.device)]
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device, without waiting for what the device is at."""
+    """Copy a tensor to a device, without waiting for work queued on the device."""
     if tensor.device.type == device.type or device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def to_range(pixels: Tensor) -> Tensor:
-    """uint8 pixels 0..255 to float32 in [-1, 1], what all networks take."""
+    """Convert uint8 pixels 0..255 to float32 in [-1, 1], the input of all networks."""
     return pixels.to(torch.float32, copy=True).div_(127.5).sub_(1)
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to uint8 pixels."""
+    """Convert images in [-1, 1] to uint8 pixels."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

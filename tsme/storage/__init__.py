@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all, on a disk or in an object store."""
+"""Files on disk and in object stores: atomic writes, remote paths, local copies."""

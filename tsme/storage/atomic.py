@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic writes: a file appears whole or not at all, on disk or in an object store."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tsme.storage.object_store import AnyPath, RemotePath
 def replacing(path: AnyPath) -> Iterator[Path]:
     """A temporary file to write to, which becomes `path` if the block succeeds.
 
-    It may then be read by whom any new file may (safetensors would keep its files to their owner, and
-    shared folders are where other accounts search with them).
+    It gets the permissions of any new file: safetensors would make it readable by its owner only, but
+    other accounts search with the weights in shared folders.
 
-    Raises UserError naming the file if it cannot be written (a full disk, say); whatever stood
-    under `path` before is then unchanged.
+    Raises UserError naming the file if it cannot be written, for example on a full disk; an earlier
+    file at `path` is then unchanged.
     """
     folder = Path(tempfile.gettempdir()) if isinstance(path, RemotePath) else path.parent
     temporary = folder / f".{path.name}.{uuid.uuid4().hex[:8]}"
@@ -44,15 +44,15 @@ def replacing(path: AnyPath) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be written ({_reason(error)})") from error
     finally:
-        with suppress(OSError):  # it may never have come to be
+        with suppress(OSError):  # it may not exist
             temporary.unlink()
 
 
 @contextmanager
 def reading(path: AnyPath) -> Iterator[Path]:
-    """A file of this name on this machine: the file itself, or a copy that goes with the block.
+    """The file on this machine: the file itself, or a copy that is deleted at the end of the block.
 
-    Raises FileNotFoundError if there is nothing to copy.
+    Raises FileNotFoundError if a remote file does not exist.
     """
     if isinstance(path, Path):
         yield path
@@ -64,7 +64,7 @@ def reading(path: AnyPath) -> Iterator[Path]:
 
 @contextmanager
 def filling(folder: AnyPath) -> Iterator[Path]:
-    """A folder of this machine to make: the one asked for, or one whose files go there in the end."""
+    """A folder on this machine to fill: `folder` itself, or one that is uploaded to it at the end."""
     if isinstance(folder, Path):
         yield folder
         return
@@ -74,14 +74,14 @@ def filling(folder: AnyPath) -> Iterator[Path]:
 
 
 def write_json(path: AnyPath, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused, as JSON has neither."""
+    """Write `value` as indented JSON. Raises ValueError for NaN and infinity, which JSON lacks."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: AnyPath) -> Any:
-    """The value in a JSON file; UserError if it is missing or damaged."""
+    """The value in a JSON file. Raises UserError if the file is missing or damaged."""
     try:
         with reading(path) as file:
             return json.loads(file.read_text(encoding="utf-8"))
@@ -92,5 +92,5 @@ def read_json(path: AnyPath) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The system's words where there are any, which do not repeat the path."""
+    """The system's message, if there is one: it does not repeat the path."""
     return getattr(error, "strerror", None) or str(error)

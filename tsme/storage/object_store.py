@@ -1,8 +1,12 @@
-"""Files in a store with URIs such as s3://bucket/run: what this project uses of pathlib, for those.
+"""Paths in an object store, such as s3://bucket/run, with the methods of pathlib that this project uses.
 
-Any URI that pyarrow knows will do. Ray writes checkpoints by pyarrow too, so one URI is a run's folder
-for both, with the same credentials: those of the environment or of the machine's role. pyarrow is
-imported where a URI is met, not before: the method works without it.
+Every URI that pyarrow supports is accepted. Ray writes checkpoints with pyarrow too, so one URI and one
+set of credentials (from the environment or the machine's role) serve both. pyarrow is imported at the
+first URI only: the method works without it.
+
+Not built on universal_pathlib: its S3 part, s3fs, pins botocore to versions that boto3 and MLflow's
+client do not accept, and would be a second client beside pyarrow's. It would also not replace `upload`:
+an interrupted write through fsspec leaves half a file in place of the old one.
 """
 
 from __future__ import annotations
@@ -22,18 +26,18 @@ from uuid import uuid4
 
 from tsme.errors import JobFailed, UserError
 
-# Kinds of stores, in pyarrow's words, where a folder is a part of a name.
+# pyarrow's names of the stores in which folders are only a part of file names.
 NO_FOLDERS = ("s3", "gcs", "abfs")
-UPLOADS = 8  # at once
-CHUNK = 2**24  # bytes
+PARALLEL_UPLOADS = 8
+CHUNK_BYTES = 2**24
 _URI = re.compile(r"(?P<store>[A-Za-z][\w+.-]*://[^/]*)(?P<key>/.*)?")
 
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
-    """A file or folder by its URI; small, so that it can be sent to other processes.
+    """A file or folder, by its URI. Can be sent to other processes.
 
-    Methods do what those of pathlib.Path do, and raise JobFailed where the store refuses or does not
+    Methods behave like those of pathlib.Path. They raise JobFailed if the store refuses or does not
     answer.
     """
 
@@ -47,33 +51,33 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last component."""
         return PurePosixPath(self.uri).name
 
     @property
     def stem(self) -> str:
-        """The last part without its suffix."""
+        """The last component without its suffix."""
         return PurePosixPath(self.uri).stem
 
     @property
     def parent(self) -> RemotePath:
-        """The folder it is in."""
+        """The folder that contains it."""
         return RemotePath(self.uri.rstrip("/").rpartition("/")[0])
 
     def with_name(self, name: str) -> RemotePath:
-        """Another file of the same folder."""
+        """Another file in the same folder."""
         return self.parent / name
 
     def is_absolute(self) -> bool:
-        """True: it means the same everywhere."""
+        """True: a URI does not depend on the working folder."""
         return True
 
     def resolve(self) -> RemotePath:
-        """Itself."""
+        """The path itself."""
         return self
 
     def mkdir(self) -> None:
-        """Make the folder. Raises UserError if nothing can be written there."""
+        """Create the folder. Raises UserError if it cannot be written to."""
         try:
             with self._opened() as (files, path):
                 files.create_dir(path)
@@ -81,45 +85,45 @@ class RemotePath:
             raise UserError(str(error)) from error
 
     def exists(self) -> bool:
-        """Whether there is a file, or anything below."""
+        """Whether there is a file, or a folder with files, at this path."""
         return self._type() != "NotFound"
 
     def is_file(self) -> bool:
-        """Whether there is such a file."""
+        """Whether there is a file at this path."""
         return self._type() == "File"
 
     def is_dir(self) -> bool:
-        """Whether there is anything below."""
+        """Whether there is a folder with files at this path."""
         return self._type() == "Directory"
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """What lies in the folder, not deeper, under a name that matches."""
+        """The entries of the folder, without its subfolders, whose name matches."""
         names = [entry.base_name for entry in self.entries()]
         return (self / name for name in names if fnmatchcase(name, pattern))
 
     def entries(self, *, recursive: bool = False) -> list[Any]:
-        """pyarrow's FileInfo of all that lies in the folder, none if there is no such folder."""
+        """pyarrow's FileInfo of each entry of the folder; empty if there is no such folder."""
         from pyarrow.fs import FileSelector
 
         with self._opened() as (files, path):
-            wanted = FileSelector(path, allow_not_found=True, recursive=recursive)
-            return list(files.get_file_info(wanted))
+            selector = FileSelector(path, allow_not_found=True, recursive=recursive)
+            return list(files.get_file_info(selector))
 
     def download(self, target: Path) -> None:
-        """Copy the file, or the folder with all that is in it; FileNotFoundError if it is not there."""
+        """Copy the file, or the folder with its content. Raises FileNotFoundError if it is missing."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
         with self._opened() as (files, path):
-            here = LocalFileSystem()
-            copy_files(path, str(target), source_filesystem=files, destination_filesystem=here)
+            local = LocalFileSystem()
+            copy_files(path, str(target), source_filesystem=files, destination_filesystem=local)
 
     def upload(self, source: Path) -> None:
-        """Put a file here, whole or not at all."""
+        """Copy a local file to this path, whole or not at all."""
         with self._opened() as (files, path):
             folder, _, name = path.rpartition("/")
             temporary = f"{folder}/.{name}.{uuid4().hex[:8]}"
             try:
-                # What was sent before an error or Ctrl-C becomes a file when the stream is closed.
+                # Closing the stream after an error or Ctrl-C makes a file of what was sent so far.
                 _send(source, files, temporary)
                 files.move(temporary, path)
             except BaseException:
@@ -128,14 +132,14 @@ class RemotePath:
                 raise
 
     def upload_folder(self, source: Path) -> None:
-        """Put all files of a folder here, in no order."""
-        with self._opened() as (files, path), ThreadPoolExecutor(UPLOADS) as pool:
-            sent = [
+        """Copy all files of a local folder to this path, in no particular order."""
+        with self._opened() as (files, path), ThreadPoolExecutor(PARALLEL_UPLOADS) as pool:
+            uploads = [
                 pool.submit(_send, file, files, f"{path}/{file.relative_to(source).as_posix()}")
                 for file in source.rglob("*")
                 if file.is_file()
             ]
-            for future in sent:
+            for future in uploads:
                 future.result()
 
     def _type(self) -> str:
@@ -144,9 +148,9 @@ class RemotePath:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, str]]:
-        """pyarrow's file system and the path in it."""
+        """pyarrow's file system, and the path in it."""
         store, key = _parts(self.uri)
-        with answering(self):
+        with store_errors(self):
             files, root = _file_system(store)
             yield files, f"{root}/{key}" if key else root or "/"
 
@@ -155,8 +159,8 @@ AnyPath = Path | RemotePath
 
 
 @contextmanager
-def answering(path: AnyPath) -> Iterator[None]:
-    """Turns what pyarrow raises in the block into JobFailed naming the path; not FileNotFoundError."""
+def store_errors(path: AnyPath) -> Iterator[None]:
+    """Turn pyarrow's errors, except FileNotFoundError, into JobFailed naming the path."""
     try:
         yield
     except FileNotFoundError:
@@ -166,16 +170,16 @@ def answering(path: AnyPath) -> Iterator[None]:
 
 
 def any_path(text: str) -> AnyPath:
-    """The path or URI that a user gave.
+    """The path of a local path or URI given by a user.
 
-    Raises UserError for a URI that cannot be one of ours: of an unknown kind of store, of a store that
-    does not answer or refuses, of a bucket that there is not.
+    Raises UserError for a URI that cannot be used: an unknown kind of store, a bucket that does not
+    exist, a store that refuses or does not answer.
     """
     if text.startswith("file://"):
         return Path(unquote(text.removeprefix("file://")))
     if not _URI.match(text):
         return Path(text)
-    if re.search(r":[^/]*@|[?#]", text.partition("://")[2]):  # it would be printed and saved
+    if re.search(r":[^/]*@|[?#]", text.partition("://")[2]):  # would be printed and saved
         raise UserError(
             f"{text.partition('://')[0]}://…: a URI with a password or options; they belong in the "
             "environment (of S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
@@ -190,7 +194,7 @@ def any_path(text: str) -> AnyPath:
 
 
 def _parts(uri: str) -> tuple[str, str]:
-    """("s3://bucket", "run/stages") of s3://bucket/run/stages."""
+    """For s3://bucket/run/stages, ("s3://bucket", "run/stages")."""
     match = _URI.fullmatch(uri)
     assert match, uri
     return match["store"], unquote(match["key"] or "").strip("/")
@@ -198,9 +202,9 @@ def _parts(uri: str) -> tuple[str, str]:
 
 @cache
 def _file_system(store: str) -> tuple[Any, str]:
-    """pyarrow's file system of a store, and where paths begin in it; made once, it holds connections.
+    """pyarrow's file system for a store, and the root of paths in it; cached, as it holds connections.
 
-    Raises UserError if there is none of this kind, or if a library it needs is not installed.
+    Raises UserError if the kind of store is unknown or its library is not installed.
     """
     try:
         from pyarrow.fs import FileSystem
@@ -213,14 +217,14 @@ def _file_system(store: str) -> tuple[Any, str]:
 
 
 def _send(source: Path, files: Any, path: str) -> None:
-    """Write a file. Not by pyarrow's copy_files, which is silent about an upload failing at its end."""
+    """Write a file. pyarrow's copy_files does not report an upload that fails at its end."""
     if files.type_name not in NO_FOLDERS:
         files.create_dir(path.rpartition("/")[0])
     with source.open("rb") as stream, files.open_output_stream(path) as target:
-        shutil.copyfileobj(stream, target, CHUNK)
+        shutil.copyfileobj(stream, target, CHUNK_BYTES)
 
 
 def _reason(error: Exception) -> str:
-    """What a user can do something with: the store's words, no request number, no option of pyarrow."""
-    words = re.sub(r"^When .*?: (?=AWS Error)", "", str(error))
-    return re.split(r" \(Request ID|\. To create|\. Detail: \[", words, maxsplit=1)[0]
+    """The store's message, without request numbers and pyarrow's options."""
+    message = re.sub(r"^When .*?: (?=AWS Error)", "", str(error))
+    return re.split(r" \(Request ID|\. To create|\. Detail: \[", message, maxsplit=1)[0]

@@ -18,7 +18,7 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.errors import UserError, failure
-from tsme.storage.object_store import AnyPath, answering
+from tsme.storage.object_store import AnyPath, store_errors
 from tsme.training.distributed import Worker
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.stages import run_stages
@@ -64,7 +64,7 @@ def train_group(jobs: list[TrainJob], board: ActorHandle, name: str, storage: An
         ),
     )
     try:
-        with answering(storage):
+        with store_errors(storage):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         failures = list(getattr(error, "worker_failures", {}).values())

@@ -146,7 +146,7 @@ def test_what_a_killed_process_left_is_swept_away(pixels: ImageCache) -> None:
     left = cache_folder() / f".{pixels.folder.name}.0123.partial"
     left.mkdir()
     (left / "visible.npy").write_bytes(b"half")
-    long_ago = time.time() - 2 * store_module.A_DAY
+    long_ago = time.time() - 2 * store_module.STALE_SECONDS
     os.utime(left, (long_ago, long_ago))
     young = left.with_name(left.name.replace("0123", "4567"))
     young.mkdir()

@@ -189,7 +189,7 @@ def test_a_picture_taken_sideways_stands_upright(tmp_path: Path):
 
 def test_files_are_decoded_not_far_ahead_of_who_takes_them(monkeypatch):
     opened: list[Path] = []
-    monkeypatch.setattr(images, "AHEAD", 3)
+    monkeypatch.setattr(images, "READ_AHEAD", 3)
     monkeypatch.setattr(
         images, "open_image", lambda path: opened.append(path) or Image.new("RGB", (4, 4))
     )
