@@ -1,4 +1,4 @@
-"""What the documents name is there: commands and options, configuration keys, files, headings."""
+"""Names in the documents exist: commands and options, configuration keys, files, headings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = [
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 ]
 TEXT = {name: (ROOT / name).read_text() for name in NAMES}
-# Alone, with variables before it, as a job's entrypoint after --, or as a container's arguments.
+# A command alone, after variables, after the -- of a job, or as a container's arguments.
 COMMAND = re.compile(
     r"(?:^(?:\w+=\S+ )*|-- )(?:tsme|python -m workflows)(?: (.*)|$)"
     r"|^docker run (?!.*--entrypoint).*? tsme:\w+ (.*)"
@@ -36,24 +36,24 @@ LINK = re.compile(r"\]\((?!https://)([^)\s]+)\)")
 
 
 def shell(text: str) -> list[str]:
-    """The lines of its shell blocks, those joined that a backslash continues."""
+    """The lines of the shell blocks; lines continued by a backslash are joined."""
     blocks = [block for language, block in FENCED.findall(text) if language == "sh"]
     return [line for block in blocks for line in re.sub(r"\\\n *", "", block).splitlines()]
 
 
 def prose(text: str) -> list[str]:
-    """What stands in single backticks."""
+    """Code in single backticks."""
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
 
 
 def commands(lines: Iterable[str]) -> list[str]:
-    """What `tsme` is given in these lines."""
+    """The arguments of `tsme` in these lines."""
     found = (COMMAND.search(line) for line in lines)
     return [match.group(1) or match.group(2) or "" for match in found if match]
 
 
 def keys(section: type[BaseModel] = Config, prefix: str = "") -> set[str]:
-    """Every dotted key of a configuration, of sections as well."""
+    """Every dotted key of a configuration, including sections."""
     found: set[str] = set()
     for name, field in section.model_fields.items():
         found.add(prefix + name)
@@ -63,25 +63,25 @@ def keys(section: type[BaseModel] = Config, prefix: str = "") -> set[str]:
 
 
 def cases(find: Callable[[str], list[str]]) -> list[Any]:
-    """What is found in the documents, once each; at least one."""
+    """A case for each distinct match in the documents; there must be one."""
     found = sorted({(name, each) for name, text in TEXT.items() for each in find(text)})
     assert found
     return [pytest.param(each, id=f"{name}: {each}") for name, each in found]
 
 
 def in_prose(kind: re.Pattern[str]) -> list[Any]:
-    """Cases of what is of a kind and nothing else, between backticks."""
+    """A case for each code in backticks that matches as a whole."""
     return cases(lambda text: [code for code in prose(text) if kind.fullmatch(code)])
 
 
 def headings(text: str) -> set[str]:
-    """The anchors that GitHub gives the headings."""
+    """The anchors that GitHub makes of the headings."""
     titles = re.findall(r"^#+ (.*)", FENCED.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def resolve(words: list[str]) -> tuple[Any, list[str]]:
-    """The command these words name, and those left for it."""
+    """The command that the words name, and the remaining words."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands") and words:
         command, words = command.commands[words[0]], words[1:]

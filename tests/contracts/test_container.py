@@ -1,4 +1,4 @@
-"""The Dockerfile and compose.yaml agree with the project, and keep what docs promise of the image."""
+"""The Dockerfile and compose.yaml agree with the project and with the documented image."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_python_is_of_one_version():
     assert f"${{TSME_BASE:-{base}}}" in COMPOSE_TEXT
     version = re.search(r"python:(\d+\.\d+)\.\d+-", base)
     assert version and version[1] in SpecifierSet(PROJECT["requires-python"])
-    # The constraints were tried with the oldest one allowed.
+    # The constraints were tested with the oldest supported version.
     assert PROJECT["requires-python"] == f">={version[1]}"
 
 
@@ -59,7 +59,7 @@ def test_stages_start_from_the_pinned_base_or_from_each_other():
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
 def test_code_comes_after_torch(target: str):
-    """A changed file of ours may not reach the layers that hold packages."""
+    """A changed source file must not invalidate the layers that hold packages."""
     before, code, _ = stages()[target].partition("from=code")
     assert code and "--requirement /build/requirements.txt" in before
     beneath = stages()["packages"] + stages()["requirements"] + stages()["base"]
@@ -82,7 +82,7 @@ def test_packages_are_constrained_and_no_cache_is_kept():
         assert line.startswith("#") or "==" in line or line in PINS
 
 
-def test_what_is_copied_is_there_and_let_through():
+def test_copied_files_exist_and_are_not_ignored():
     ignore = (ROOT / ".dockerignore").read_text().split()
     assert "*" in ignore
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
@@ -95,7 +95,7 @@ def test_the_image_is_the_command():
     assert 'ENTRYPOINT ["tsme"]' in stages()["packages"] and "tsme" in PROJECT["scripts"]
 
 
-def test_compose_services_wait_for_each_other_and_say_how_they_are():
+def test_compose_services_wait_for_healthy_services():
     for name, service in SERVICES.items():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
         for needed, condition in service.get("depends_on", {}).items():

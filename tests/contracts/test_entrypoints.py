@@ -1,4 +1,4 @@
-"""Commands and variables of image, compose.yaml, manifests and guide are ours, Ray's or MLflow's."""
+"""Commands and variables of compose.yaml, manifests and guide exist in this project, Ray or MLflow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from workflows.cli.main import app
 
 
 def parsed(command: Any, words: list[str], parent: Any = None) -> dict[str, Any]:
-    """The options of a command line, as click reads it; raises for what it would refuse."""
+    """The options of a command line as click parses them; raises if click would."""
     context = command.make_context(command.name, list(words), parent=parent)
     rest = [*getattr(context, "_protected_args", []), *context.args]
     if hasattr(command, "resolve_command"):
@@ -37,7 +37,7 @@ def parsed(command: Any, words: list[str], parent: Any = None) -> dict[str, Any]
 
 
 def check_entrypoint(entrypoint: list[str]) -> None:
-    """It is a `tsme` command that our command line understands, in a job's working folder."""
+    """It is a valid `tsme` command that does not depend on the working folder."""
     assert entrypoint[0] == "tsme" or entrypoint[:3] == ["python", "-m", "workflows"], entrypoint
     from typer.main import get_command
 
@@ -49,14 +49,14 @@ def check_entrypoint(entrypoint: list[str]) -> None:
 
 @every_overlay
 @pytest.mark.parametrize("job", JOBS)
-def test_job_entrypoints_are_commands_of_ours(overlay: str, job: str):
+def test_job_entrypoints_are_valid_commands(overlay: str, job: str):
     entrypoint = named(overlay, "RayJob", job)["spec"]["entrypoint"]
-    # KubeRay writes it into a shell script as it is.
+    # KubeRay writes it into a shell script without quoting.
     assert not set(entrypoint) & set(";&|<>$`\"'\\\n*?")
     check_entrypoint(entrypoint.split())
 
 
-def test_compose_submits_a_command_of_ours():
+def test_compose_submits_a_valid_command():
     service = SERVICES["demo"]
     submit, _, entrypoint = shlex.join([*service["entrypoint"], *service["command"]]).partition(" -- ")
     assert submit == "ray job submit --address http://head:8265"
@@ -75,8 +75,8 @@ def guide_blocks() -> str:
     return "\n".join(re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)).replace("\\\n", " ")
 
 
-def test_commands_of_the_guide_are_commands_of_ours():
-    """Those a job runs, and those a container is given."""
+def test_commands_of_the_guide_are_valid():
+    """Commands of jobs, and arguments of containers."""
     from typer.main import get_command
 
     found = re.findall(r"^.*(?: -- tsme | tsme:c\w+ )(.*)$", guide_blocks(), re.MULTILINE)
@@ -86,7 +86,7 @@ def test_commands_of_the_guide_are_commands_of_ours():
         parsed(get_command(app), shlex.split(line))
 
 
-def test_the_guide_names_what_there_is():
+def test_the_guide_names_existing_files():
     for path in set(re.findall(r"\b(?:k8s|docker)/[\w./-]*\w", GUIDE)):
         assert (ROOT / path).exists(), path
     assert set(re.findall(r"overlays/(\w+)", GUIDE)) == set(OVERLAYS)
@@ -117,7 +117,7 @@ def test_ray_and_mlflow_know_their_options():
     assert differing == {"backend_store_uri", "allowed_hosts"}
 
 
-# Read by what is not among our packages: the database and its client, the S3 client of the server.
+# Read by programs outside the installed packages: the database, its client, the S3 client of the server.
 OTHERS = {
     "POSTGRES_USER": "postgres image",
     "POSTGRES_DB": "postgres image",
@@ -133,7 +133,7 @@ OTHERS = {
 
 @cache
 def sources() -> str:
-    """What may read a variable: our code, and the files of Ray, MLflow and torch that do."""
+    """Code that may read a variable: this project, and the files of Ray, MLflow and torch that do."""
     packages = Path(sys.modules["yaml"].__file__ or "").parents[1]
     files = [*(ROOT / "workflows").glob("*.py"), *(ROOT / "tsme").rglob("*.py")]
     files.append(packages / "torch" / "hub.py")

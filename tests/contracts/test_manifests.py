@@ -1,4 +1,4 @@
-"""Manifests: images, secrets, pods, and what KubeRay's operator needs, which no schema says."""
+"""Manifests: images, secrets, pods, and requirements of KubeRay's operator that no schema has."""
 
 from __future__ import annotations
 

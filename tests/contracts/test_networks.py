@@ -1,4 +1,4 @@
-"""Network policies let through what the pods need of each other, and nothing else."""
+"""Network policies allow the connections that the pods need, and no others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def selects(selector: Document, its: dict[str, str]) -> bool:
 
 
 def permits(rules: list[Document], side: str, other: dict[str, str], port: int) -> bool:
-    """Whether any rule lets this other pod of the namespace through at this port."""
+    """Whether any rule allows another pod of the namespace at this port."""
     for rule in rules:
         ports = {p["port"] for p in rule.get("ports", [])}
         peers = [p for p in rule.get(side, []) if "podSelector" in p and "namespaceSelector" not in p]

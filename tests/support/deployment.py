@@ -1,4 +1,4 @@
-"""docker/ and k8s/ as the tests of this folder read them.
+"""docker/ and k8s/ as tests read them.
 
 Overlays are rendered with `kubectl kustomize`. Without kubectl those tests are skipped, except in CI,
 where that is a failure. The schemas of Kubernetes and KubeRay are not checked here.
@@ -38,7 +38,7 @@ Document = dict[str, Any]
 
 @cache
 def rendered(overlay: str) -> list[Document]:
-    """What `kubectl apply -k` would send."""
+    """The documents that `kubectl apply -k` would send."""
     if shutil.which("kubectl") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("kubectl is not installed")
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]

@@ -38,9 +38,10 @@ def synth(
         ),
     ] = False,
 ) -> None:
-    """Generate a data set of synthetic identities in the layout of a real one.
+    """Generate a data set of synthetic identities.
 
-    Geometry, which all sensors see, carries identity: build, cut of clothes, patterns, things carried.
+    It has the layout of a real data set. Geometry, which all sensors see, carries identity: build, cut of
+    clothes, patterns, things carried.
     Colours (visible) and temperatures or reflectances (infrared) also belong to an identity, but are
     drawn independently, so they do not help to match across modalities.
     """
@@ -65,7 +66,10 @@ def check_data(
     dataset: Annotated[DatasetChoice, typer.Option(help="Layout of the data.")],
     folder: Annotated[str, typer.Argument(metavar="DIR|URI", help="Data set; for csv, the file.")],
 ) -> None:
-    """Read every list and image; print counts, what trials share, and each fault."""
+    """Check every list and image of a data set.
+
+    Prints counts, what trials share, and each fault.
+    """
     source = existing_data(folder)
     from rich.progress import Progress
 
