@@ -250,7 +250,8 @@ def test_an_image_and_its_translation_lose_the_same_rectangle(tiny, make_reid):
 
 
 def test_rates_rise_over_the_first_epochs_and_then_follow_the_milestones(tiny, make_reid):
-    settings = {"reid.epochs": 8, "reid.optimizer.warmup": 4, "reid.optimizer.milestones": (6,), "reid.optimizer.lr": 0.1}
+    settings = {"reid.epochs": 8, "reid.optimizer.warmup": 4, "reid.optimizer.milestones": (6,)}
+    settings["reid.optimizer.lr"] = 0.1
     task = make_reid(override(tiny, settings))
     seen = []
     for _ in range(7):
