@@ -135,7 +135,7 @@ OTHERS = {
 def sources() -> str:
     """Code that may read a variable: this project, and the files of Ray, MLflow and torch that do."""
     packages = Path(sys.modules["yaml"].__file__ or "").parents[1]
-    files = [*(ROOT / "workflows").glob("*.py"), *(ROOT / "tsme").rglob("*.py")]
+    files = [*(ROOT / "workflows").rglob("*.py"), *(ROOT / "tsme").rglob("*.py")]
     files.append(packages / "torch" / "hub.py")
     files += [packages / "mlflow" / name for name in ("environment_variables.py", "cli/__init__.py")]
     for part in ("_private/authentication", "_common/usage", "_private/runtime_env"):

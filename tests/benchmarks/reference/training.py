@@ -97,12 +97,12 @@ class ReidTraining:
         )
 
     def step(
-        self, visible: Tensor, visible_grey: Tensor, infrared: Tensor, labels: tuple[Tensor, Tensor]
+        self, visible: Tensor, visible_grayscale: Tensor, infrared: Tensor, labels: tuple[Tensor, Tensor]
     ) -> dict[str, float]:
         """Translate both ways with generators in training mode, then learn."""
         self.generators.train()
         with torch.no_grad():
-            visible_translated = self.generators.visible_to_infrared(visible_grey)
+            visible_translated = self.generators.visible_to_infrared(visible_grayscale)
             infrared_translated = self.generators.infrared_to_visible(infrared)
         return self.learn((visible, visible_translated), (infrared, infrared_translated), labels)
 

@@ -85,7 +85,7 @@ def test_first_bad_image_of_a_list_is_named(regdb: Path) -> None:
         decoded(regdb, [GOOD, "junk.bmp", "gone.bmp"], 4, 2)
 
 
-def test_grey_agrees_with_the_definition_and_with_pillow() -> None:
+def test_grayscale_agrees_with_the_definition_and_with_pillow() -> None:
     pixels = noise(9, 7)
     images = torch.from_numpy(pixels).permute(2, 0, 1)
     result = grayscale(images)
@@ -99,7 +99,7 @@ def test_grey_agrees_with_the_definition_and_with_pillow() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_grey_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) -> None:
+def test_grayscale_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) -> None:
     images = torch.rand(2, 5, 3, 4, 2, dtype=torch.float64).to(dtype)
     before = images.clone()
     result = grayscale(images)
@@ -113,7 +113,7 @@ def test_grey_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) -> No
     assert result[:, :, 1].min() >= 0
 
 
-def test_grey_pictures_stay_the_same() -> None:
+def test_grayscale_images_stay_the_same() -> None:
     levels = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
     assert torch.equal(grayscale(levels), levels)
 

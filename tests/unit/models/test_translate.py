@@ -25,19 +25,19 @@ def naive_pixels(floats: torch.Tensor) -> np.ndarray:
     return (floats.double().numpy() + 1) * 127.5
 
 
-def naive_grey(images: torch.Tensor) -> torch.Tensor:
+def naive_grayscale(images: torch.Tensor) -> torch.Tensor:
     red, green, blue = images.double().unbind(1)
     return (0.299 * red + 0.587 * green + 0.114 * blue).round().unsqueeze(1).repeat(1, 3, 1, 1)
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_each_modality_takes_its_generator_and_visible_images_are_turned_grey(
+def test_each_modality_takes_its_generator_and_visible_images_become_grayscale(
     generators, noise, modality
 ):
     images = noise(5)
     got = translate(generators, images, modality, CPU)
     assert got.dtype == torch.uint8 and got.shape == images.shape
-    source = naive_grey(images) if modality == "visible" else images.double()
+    source = naive_grayscale(images) if modality == "visible" else images.double()
     network = generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible
     with torch.no_grad():
         expected = naive_pixels(network((source / 255 * 2 - 1).float()))
@@ -47,7 +47,7 @@ def test_each_modality_takes_its_generator_and_visible_images_are_turned_grey(
 
 def test_colour_makes_no_difference_to_a_visible_images_translation(generators, noise):
     images = noise(3)
-    grayscale = naive_grey(images).to(torch.uint8)
+    grayscale = naive_grayscale(images).to(torch.uint8)
     assert torch.equal(*(translate(generators, x, "visible", CPU) for x in (images, grayscale)))
     assert not torch.equal(*(translate(generators, x, "infrared", CPU) for x in (images, grayscale)))
 

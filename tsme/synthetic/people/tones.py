@@ -73,7 +73,7 @@ def _sample_levels(rng: np.random.Generator, low: float, high: float, gap: float
 
 
 def _sample_colour(rng: np.random.Generator, luminance: float) -> Tone:
-    """Sample a colour of this luminance and a random hue; one in five is nearly grey."""
+    """Sample a colour of this luminance and a random hue; one in five is nearly colourless."""
     saturation = rng.uniform(0.0, 0.15) if rng.random() < 0.2 else rng.uniform(0.35, 0.9)
     rgb = np.array(colorsys.hsv_to_rgb(float(rng.random()), float(saturation), 1.0))
     full = float(rgb @ np.array([0.299, 0.587, 0.114]))
