@@ -40,7 +40,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def tiny() -> Config:
-    """Every option that draws random numbers is on, so that repeating a run has something to repeat."""
+    """A tiny configuration with every random option on, for tests of repeated runs."""
     small = BackboneConfig(architecture="resnet10", width=8, weights="none")
     return Config(
         seed=3,
@@ -67,11 +67,11 @@ def tiny() -> Config:
     )
 
 
-def _split(people: range, images: int) -> Split:
+def _split(identities: range, images: int) -> Split:
     def listed(modality: Modality) -> ImageList:
-        paths = tuple(f"{modality}/{p}_{k}.png" for p in people for k in range(images))
-        identities = np.repeat(np.array(people, dtype=np.int64), images)
-        return ImageList(modality, paths, identities, np.ones_like(identities))
+        paths = tuple(f"{modality}/{i}_{k}.png" for i in identities for k in range(images))
+        repeated = np.repeat(np.array(identities, dtype=np.int64), images)
+        return ImageList(modality, paths, repeated, np.ones_like(repeated))
 
     return Split(listed("visible"), listed("infrared"))
 
@@ -114,13 +114,13 @@ def make_split(image_folder: Path) -> Callable[..., Split]:
     """make_split(identities, images): a split whose images are files of noise."""
     root = image_folder
 
-    def make(people: range, images: int = 2) -> Split:
-        split = _split(people, images)
+    def make(identities: range, images: int = 2) -> Split:
+        split = _split(identities, images)
         for modality in MODALITIES:
             (root / modality).mkdir(exist_ok=True)
-            for path, person in zip(split[modality].paths, split[modality].identities, strict=True):
-                name = [int(person), len(modality), int(Path(path).stem.split("_")[1])]
-                noise = np.random.default_rng(name).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            for path, identity in zip(split[modality].paths, split[modality].identities, strict=True):
+                seed = [int(identity), len(modality), int(Path(path).stem.split("_")[1])]
+                noise = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
                 PillowImage.fromarray(noise).save(root / path)
         return split
 
@@ -157,16 +157,16 @@ def unsettle() -> Callable[[nn.Module], None]:
 
 @pytest.fixture
 def make_model(tiny: Config, unsettle: Callable[[nn.Module], None]) -> Callable[..., TrialModel]:
-    """make_model(trial, people): an untrained model of a trial, in evaluation mode."""
+    """make_model(trial, identities): an untrained model of a trial, in evaluation mode."""
 
-    def make(trial: int = 1, people: tuple[int, ...] = (2, 5, 9), seed: int = 0) -> TrialModel:
+    def make(trial: int = 1, identities: tuple[int, ...] = (2, 5, 9), seed: int = 0) -> TrialModel:
         torch.manual_seed(seed)
-        network, generators = TsmeNet(tiny.reid, len(people)), Generators(tiny.dsgan)
+        network, generators = TsmeNet(tiny.reid, len(identities)), Generators(tiny.dsgan)
         for module in (network, generators):
             unsettle(module)
             module.eval().requires_grad_(False)
         provenance = Provenance(
-            config=tiny, trial=trial, train_identities=people, fingerprint="f00d", key=f"key{trial}"
+            config=tiny, trial=trial, train_identities=identities, fingerprint="f00d", key=f"key{trial}"
         )
         return TrialModel(provenance, network, generators)
 

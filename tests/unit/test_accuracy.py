@@ -1,4 +1,4 @@
-"""Stage 2 of a finished run once more in other ways: as in the run where they are the same."""
+"""Repeating stage 2 of a finished run with translations made in other ways."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def chain(tiny: Config, tmp_path: Path) -> TrialTraining:
-    """A trial of synthetic identities, trained to the end, in the folder of a finished run."""
+def training(tiny: Config, tmp_path: Path) -> TrialTraining:
+    """A finished trial of synthetic identities, in the folder of a run."""
     generate_regdb(tmp_path / "data", identities=8, images=2, seed=1)
     config = override(tiny, {"dsgan.epochs": 1, "reid.epochs": 2})
     dataset = open_dataset(config.dataset, tmp_path / "data")
     pixels = ImageCache(dataset, fingerprint(dataset), config.image.height, config.image.width)
-    chain = TrialTraining(config, 1, dataset.trial(1).train, None, pixels, tmp_path / "run" / "stages")
-    list(run_stages(chain, Worker()))
+    training = TrialTraining(config, 1, dataset.trial(1).train, None, pixels, tmp_path / "run" / "stages")
+    list(run_stages(training, Worker()))
     results = {
         "config": config.model_dump(mode="json"),
         "data": str(dataset.root),
@@ -46,28 +46,30 @@ def chain(tiny: Config, tmp_path: Path) -> TrialTraining:
         "trials": [{"trial": 1}, {"trial": 1}],
     }
     (tmp_path / "run" / "results.json").write_text(json.dumps(results))
-    return chain
+    return training
 
 
-def test_stored_translations_give_what_the_run_has(chain: TrialTraining, tmp_path: Path, capsys):
+def test_stored_translations_give_the_figures_of_the_run(training: TrialTraining, tmp_path: Path, capsys):
     file = tmp_path / "outcomes.json"
     assert accuracy.main([str(tmp_path / "run"), "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     outcomes = {outcome["way"]: outcome for outcome in json.loads(file.read_text())["outcomes"]}
     assert set(outcomes) == set(accuracy.WAYS)
     assert all(way in printed for way in accuracy.WAYS)
-    people = chain.images.dataset.trial(1)
-    model = load_model(chain.model_file, CPU)
-    described = embed_trial(model, chain.images.split(people.test), CPU, flips=[False])[False]
-    asked = searches(chain.images.dataset, people, EvaluationConfig())
-    assert len(asked) == 2
-    found = [score_search(described, people.test, search) for search in asked]
-    assert outcomes["stored"]["mAP"] == np.mean([metrics.mAP for metrics in found])
-    assert outcomes["stored"]["rank1"] == np.mean([metrics.rank(1) for metrics in found])
+    trial = training.images.dataset.trial(1)
+    model = load_model(training.model_file, CPU)
+    embeddings = embed_trial(model, training.images.split(trial.test), CPU, flips=[False])[False]
+    required = searches(training.images.dataset, trial, EvaluationConfig())
+    assert len(required) == 2
+    measured = [score_search(embeddings, trial.test, search) for search in required]
+    assert outcomes["stored"]["mAP"] == np.mean([metrics.mAP for metrics in measured])
+    assert outcomes["stored"]["rank1"] == np.mean([metrics.rank(1) for metrics in measured])
     assert all(outcome["seconds"] > 0 and outcome["trial"] == 1 for outcome in outcomes.values())
 
 
-def test_other_images_or_no_run_are_refused(chain: TrialTraining, tmp_path: Path, capsys):
+def test_other_images_and_folders_without_a_run_are_refused(
+    training: TrialTraining, tmp_path: Path, capsys
+):
     assert accuracy.main([str(tmp_path)]) == 1
     assert "no results.json" in capsys.readouterr().err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -81,20 +83,20 @@ def translated(tiny: Config, noise, tmp_path: Path):
     """translated(way, augmentation): infrared translations of twelve visible images, in one way."""
     torch.manual_seed(1)
     names, ids = tuple(map(str, range(12))), np.repeat(np.arange(4), 3)
-    people = Split(*(ImageList(m, names, ids, np.ones_like(ids)) for m in MODALITIES))
+    split = Split(*(ImageList(m, names, ids, np.ones_like(ids)) for m in MODALITIES))
     generators = Generators(tiny.dsgan).eval()
     images = {"visible": noise(12, 1), "infrared": noise(12, 2)}
     stored = translate_split(generators, images, CPU)
 
     def make(way: str, augmentation: Augmentation) -> Tensor:
-        task = accuracy.Repeated(tiny, people, Pixels(images, stored), Worker())
+        task = accuracy.Repeated(tiny, split, Pixels(images, stored), Worker())
         task.translate_by(way, generators)
         return task._translated("visible", np.arange(12), augmentation)
 
     return make
 
 
-def test_ways_differ_where_they_say(translated):
+def test_ways_of_translating_differ_as_documented(translated):
     still = Augmentation(2, torch.full((12,), 2), torch.full((12,), 2), torch.zeros(12).bool())
     one, *others = [translated(way, still) for way in accuracy.WAYS]
     assert all(torch.equal(one, other) for other in others)

@@ -39,17 +39,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tsme.errors import UserError
+from tsme.evaluation.inputs import Numbers, as_column, as_features, as_matrix, check_finite
 
 Protocol = Literal["regdb", "sysu", "llcm"]
 PROTOCOLS: tuple[Protocol, ...] = ("regdb", "sysu", "llcm")
-Numbers = NDArray[Any]
 Sides = tuple[ArrayLike | None, ArrayLike | None]  # one array for queries, one for the gallery
 CMC_LENGTH = 20
 PRODUCT_BYTES = 3 * 2**23  # similarities computed at once; matrix products of few rows are slow
@@ -120,7 +120,7 @@ def evaluate_similarity(
 
     The matrix is not modified. Raises UserError as `evaluate` does, and for NaN or infinity in it.
     """
-    matrix = _numbers(similarity, "similarities")
+    matrix = as_matrix(similarity, "similarities")
     cameras = query_cameras, gallery_cameras
     comparison = _compare(protocol, matrix.shape, (query_ids, gallery_ids), cameras)
     return _measure(lambda rows: matrix[rows], matrix.itemsize, comparison)
@@ -172,12 +172,12 @@ def _compare(protocol: Protocol, shape: tuple[int, ...], ids: Sides, cameras: Si
     if protocol not in PROTOCOLS:
         raise UserError(f"protocol {protocol}: unknown; there are: {', '.join(PROTOCOLS)}")
     q, g = shape
-    query_ids, gallery_ids = _column(ids[0], q, "query_ids"), _column(ids[1], g, "gallery_ids")
+    query_ids, gallery_ids = as_column(ids[0], q, "query_ids"), as_column(ids[1], g, "gallery_ids")
     if (query_ids.dtype.kind in "US") != (gallery_ids.dtype.kind in "US"):
         raise UserError("query_ids and gallery_ids: one is text, the other numbers")
     sides = [(cameras[0], q, "query_cameras"), (cameras[1], g, "gallery_cameras")]
     # Numbers only: the text "3" would not equal camera 3, and the filter would not work.
-    camera_columns = [_column(*side, kinds="iuf") for side in sides if protocol != "regdb"]
+    camera_columns = [as_column(*side, kinds="iuf") for side in sides if protocol != "regdb"]
     identities = np.unique(np.concatenate([query_ids, gallery_ids]))
     query, gallery = (
         np.searchsorted(identities, side).astype(np.int32) for side in (query_ids, gallery_ids)
@@ -206,7 +206,7 @@ def _score(block: Numbers, rows: slice, comparison: _Comparison) -> Iterator[NDA
     """First rank (as CMC counts it), AP and INP of valid queries, (3, n) for each part of a block."""
     for part in _slices(rows.start, rows.stop, RANKED_BYTES // block[:1].nbytes):
         similarity = np.ascontiguousarray(block[part.start - rows.start : part.stop - rows.start])
-        _check_finite(similarity, "similarities (or products of large features)")
+        check_finite(similarity, "similarities (or products of large features)")
         columns, real = comparison.matches(part)
         similarity = comparison.hide(similarity, part, columns, real)
         ranks = _ranks(similarity, columns, real)
@@ -255,51 +255,3 @@ def _identity_ranks(
 def _slices(start: int, stop: int, step: int) -> list[slice]:
     step = max(1, step)
     return [slice(i, min(i + step, stop)) for i in range(start, stop, step)]
-
-
-def as_features(values: ArrayLike, name: str) -> Numbers:
-    """Features (n, d) as float32, or float64 for types wider than float32; UserError if not finite."""
-    features = _numbers(values, f"{name} features")
-    _check_finite(features, f"{name} features")
-    return features
-
-
-def _check_finite(values: Numbers, name: str) -> None:
-    if not np.isfinite([values.min(), values.max()]).all():  # without a boolean array of the same size
-        raise UserError(f"{name} hold NaN or infinity")
-
-
-def _numbers(values: ArrayLike, name: str) -> Numbers:
-    """A matrix that is not empty, as float32 or float64, because sums of narrower types lose digits."""
-    matrix = _array(values)
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise UserError(f"{name} have shape {matrix.shape}; expected two dimensions, none of them 0")
-    if matrix.dtype.kind not in "biuf":
-        raise UserError(f"{name} are of type {matrix.dtype}; expected numbers")
-    wide = np.float32 if np.can_cast(matrix.dtype, np.float32) else np.float64
-    return matrix.astype(wide, copy=False)
-
-
-def _array(values: ArrayLike) -> Numbers:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        # NumPy has no bfloat16; every float narrower than float32 is widened anyway.
-        return (values.float() if values.is_floating_point() and values.itemsize < 4 else values).numpy()
-    return np.asarray(values)
-
-
-def _column(values: ArrayLike | None, count: int, name: str, kinds: str = "biufUS") -> Numbers:
-    if values is None:
-        raise UserError(f"this protocol needs {name}")
-    column = _array(values)
-    if column.shape != (count,):
-        raise UserError(f"{name} has shape {column.shape}; expected ({count},)")
-    if column.dtype == object:  # text in pandas' data frames
-        column = np.array(column.tolist())
-    if column.dtype.kind not in kinds:
-        raise UserError(
-            f"{name} are of type {column.dtype}; expected numbers" + " or text" * ("U" in kinds)
-        )
-    if column.dtype.kind == "f":
-        _check_finite(column, name)  # NaN would match NaN
-    return column

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tsme.errors import UserError
-from tsme.evaluation.metrics import as_features
+from tsme.evaluation.inputs import as_features
 
 BLOCK = 2**21  # numbers in a block: b x n, or images x d
 
@@ -159,10 +159,10 @@ def _encode(features: NDArray[np.float32], neighbours: _Neighbours, k1: int) -> 
         place = np.arange(len(near))[:, None]
         member = np.zeros((len(near), n), dtype=bool)
         member[np.broadcast_to(place, near.shape)[own], near[own]] = True
-        theirs, real = halves[near], reciprocal_halves[near]  # (b, k1 + 1, k1 / 2 + 1)
-        inside = (member[place[:, :, None], theirs] & real).sum(axis=2)
+        candidates, real = halves[near], reciprocal_halves[near]  # (b, k1 + 1, k1 / 2 + 1)
+        inside = (member[place[:, :, None], candidates] & real).sum(axis=2)
         added = (own & (3 * inside > 2 * real.sum(axis=2)))[:, :, None] & real
-        member[np.broadcast_to(place[:, :, None], theirs.shape)[added], theirs[added]] = True
+        member[np.broadcast_to(place[:, :, None], candidates.shape)[added], candidates[added]] = True
         owner, column = _places(member)
         known = np.full((len(near), n), np.nan, dtype=np.float32)
         known[place, near] = neighbours.distances[rows, : k1 + 1]

@@ -101,7 +101,7 @@ class TrialTraining:
         """Digest of the data, the seed, these sections of the configuration and `inputs`."""
         return self.config.digest(
             "dataset", "seed", "image", *sections,
-            trial=self.trial, data=self.images.fingerprint, people=self.train.identities,
+            trial=self.trial, data=self.images.fingerprint, identities=self.train.identities,
             workers=self.config.resources.workers, **inputs,
         )  # fmt: skip
 

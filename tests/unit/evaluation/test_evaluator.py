@@ -67,7 +67,7 @@ def test_weights_of_another_trial_are_refused(make_model, trial):
     # Identities 5 and 9 of (2, 5, 9) are among the six test identities.
     with pytest.raises(UserError, match=r"trial 7 offered to trial 2.*2 of its 6 test identities"):
         require_own_weights(make_model(trial=7).provenance, trial)
-    require_own_weights(make_model(trial=2, people=(0, 1)).provenance, trial)
+    require_own_weights(make_model(trial=2, identities=(0, 1)).provenance, trial)
 
 
 def test_weights_trained_on_test_identities_are_refused(make_model, trial):
@@ -88,7 +88,7 @@ def test_results_state_test_identities_seen_in_training(make_model, trial, image
 
 
 def test_results_of_a_trials_own_weights(make_model, trial, images):
-    model = make_model(trial=2, people=(0, 1, 2, 3))
+    model = make_model(trial=2, identities=(0, 1, 2, 3))
     results = evaluate_trial(model, trial, images)
     assert [result.direction for result in results] == list(DIRECTIONS)
     for result, query, gallery in zip(

@@ -109,9 +109,9 @@ def test_the_cases_depend_on_the_expansion_and_its_two_thirds_rule():
         order = neighbours(distances(*clustered(seed, 20, 45, 3)[0]))
         for i in range(len(order)):
             members = set(reciprocal(order, i, 20))
-            everyone = members.union(*(reciprocal(order, c, 10) for c in members))
+            unfiltered = members.union(*(reciprocal(order, c, 10) for c in members))
             grown += expanded(order, i, 20) > members
-            kept_out += expanded(order, i, 20) < everyone
+            kept_out += expanded(order, i, 20) < unfiltered
     assert grown > 20
     assert kept_out > 20
 

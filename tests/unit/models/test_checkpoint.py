@@ -81,7 +81,7 @@ def test_the_file_is_plain_safetensors(saved):
 
 
 def test_saving_again_replaces_the_file_and_leaves_nothing_else(make_model, saved):
-    save_model(saved, make_model(trial=4, people=(1, 2)))
+    save_model(saved, make_model(trial=4, identities=(1, 2)))
     assert read_provenance(saved).trial == 4
     assert list(saved.parent.iterdir()) == [saved]
 

@@ -119,7 +119,7 @@ print(Worker(rank=rank, world_size=2).gather({"pool of": rank}))
 
 
 def test_values_are_gathered_by_rank(tmp_path: Path):
-    assert Worker().gather("mine") == ["mine"]
+    assert Worker().gather("value") == ["value"]
     env = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
     both = [
         subprocess.Popen(

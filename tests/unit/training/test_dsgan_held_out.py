@@ -1,4 +1,4 @@
-"""Stage 1 beside held-out identities, of whom it says how good its translations are."""
+"""Stage 1 with held-out identities, whose translations are scored after each epoch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def task(make_dsgan) -> DsganTask:
 
 
 @pytest.fixture
-def watched(tiny: Config, task: DsganTask, noise) -> DsganTask:
-    """The task with held-out identities, whose other-modality images are known."""
+def with_held_out(tiny: Config, task: DsganTask, noise) -> DsganTask:
+    """The task with held-out identities that have ground truth."""
     backbone = FeatureExtractor.of_backbone(build_backbone(tiny.reid.backbone))
     held = HeldOutImages(
         {"visible": noise(6, 21), "infrared": noise(5, 22)},
@@ -33,27 +33,27 @@ def watched(tiny: Config, task: DsganTask, noise) -> DsganTask:
     return DsganTask(tiny, task.visible, task.infrared, Worker(), held)
 
 
-def test_people_held_out_are_measured_after_every_epoch(watched):
-    results = list(fit(watched, Worker()))
+def test_held_out_identities_are_scored_after_every_epoch(with_held_out):
+    results = list(fit(with_held_out, Worker()))
     names = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
     assert all(set(result.metrics) == names | {"lr"} for result in results)
-    # With the norms of the generators as they will be used, so that what is measured is what comes.
-    made = translate_split(watched.generators_for_use(), watched.held.images, CPU)
-    assert watched.held.score(made, CPU) == pytest.approx(
+    # The scores are those of the generators as they will be used.
+    translations = translate_split(with_held_out.generators_for_use(), with_held_out.held.images, CPU)
+    assert with_held_out.held.score(translations, CPU) == pytest.approx(
         {k: v for k, v in results[-1].metrics.items() if k != "lr"}, rel=1e-5
     )
 
 
-def test_people_held_out_change_no_weight(watched, task):
-    for one in (watched, task):
+def test_held_out_identities_do_not_change_training(with_held_out, task):
+    for one in (with_held_out, task):
         list(fit(one, Worker()))
-    weights, others = (dict(x.generators.named_parameters()) for x in (watched, task))
+    weights, others = (dict(x.generators.named_parameters()) for x in (with_held_out, task))
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-def test_preview_of_people_held_out_has_the_truth_beside_the_translation(watched):
-    picture, held = watched.preview(), watched.held
-    # An image, its translation, the truth and the way back, of either modality.
+def test_a_preview_of_held_out_identities_shows_ground_truth(with_held_out):
+    picture, held = with_held_out.preview(), with_held_out.held
+    # Per modality: an image, its translation, the ground truth, and the translation back.
     assert picture.shape == (3, 4 * 32, 8 * 16)
     luminance = (held.images["visible"][0] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
     assert (picture[0, :32, :16] - luminance).abs().max() <= 1
