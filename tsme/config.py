@@ -43,9 +43,9 @@ class ImageConfig(Frozen):
 class BackboneConfig(Frozen):
     """A ResNet backbone: `width` channels after its stem (64 as published).
 
-    `weights` is "none", "imagenet" (torchvision's, width 64 only), "synthetic" (learnt from synthetic identities
-    before all else), "synthetic-visible" (likewise, from pictures in visible light alone, so that like
-    ImageNet's they know no infrared) or the path of a safetensors file.
+    `weights` is "none", "imagenet" (torchvision's, width 64 only), "synthetic" (pretrained on synthetic
+    identities), "synthetic-visible" (the same from visible images only, as ImageNet's weights have seen no
+    infrared) or the path of a safetensors file.
     """
 
     architecture: Architecture = "resnet50"

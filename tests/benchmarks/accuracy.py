@@ -1,7 +1,8 @@
-"""`python -m tests.benchmarks.accuracy RUN`: does stage 2 learn as well in the ways that cost less?
+"""`python -m tests.benchmarks.accuracy RUN`: does stage 2 learn as well in the cheaper ways?
 
-Stage 2 of each trial of a finished run is trained again in every way, with the run's generators, people
-and seed, and measured on the trial's test identities: a figure to report, as an ablation's, not to choose by.
+Stage 2 of each trial of a finished run is trained again in every way, with the run's generators,
+identities and seed, and evaluated on the trial's test identities. The figures are for a report, like those
+of an ablation; they choose nothing.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def translate(
 ) -> Tensor:
     """Images of `modality`, uint8 (n, 3, H, W), to the other modality, same type and shape.
 
-    Visible images are turned grayscale first, as in training. The generators work as in evaluation mode, so
-    an image's translation does not depend on its neighbours.
+    Visible images are turned grayscale first, as in training. The generators work as in evaluation mode,
+    so an image's translation does not depend on its neighbours.
     """
     network: Generator = (
         generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible

@@ -9,8 +9,8 @@ import json
 def digest(value: object, digits: int = 10) -> str:
     """Hexadecimal digits (of SHA-256) that name a value.
 
-    The value is made of dictionaries, lists, tuples, numbers, strings and None; the order of keys does not
-    matter. Anything else is named by its str().
+    The value is made of dictionaries, lists, tuples, numbers, strings and None; the order of keys does
+    not matter. Anything else is named by its str().
     """
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -124,7 +124,8 @@ def test_a_missing_file_or_a_folder_is_a_user_error_that_names_it(tmp_path, read
 
 
 @pytest.mark.parametrize(
-    "header", [{"provenance": None}, {"provenance": "{}"}, {"provenance": "not json"}, {"format": "tsme-999"}]
+    "header",
+    [{"provenance": None}, {"provenance": "{}"}, {"provenance": "not json"}, {"format": "tsme-999"}],
 )
 def test_a_header_of_another_kind_is_a_user_error(saved, header):
     rewrite(saved, header=header)
