@@ -44,8 +44,8 @@ class BackboneConfig(Frozen):
     """A ResNet backbone: `width` channels after its stem (64 as published).
 
     `weights` is "none", "imagenet" (torchvision's, width 64 only), "synthetic" (pretrained on synthetic
-    identities), "synthetic-visible" (the same from visible images only, as ImageNet's weights have seen no
-    infrared) or the path of a safetensors file.
+    identities), "synthetic-visible" (the same from visible images only, as ImageNet's weights have seen
+    no infrared) or the path of a safetensors file.
     """
 
     architecture: Architecture = "resnet50"

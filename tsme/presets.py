@@ -47,9 +47,9 @@ def csv() -> Config:
 def demo() -> Config:
     """Every stage of `regdb` at a size for two CPU cores: small network, small images, few epochs.
 
-    Its backbones are pretrained on synthetic identities, because this network has no ImageNet weights. They
-    know much less, so a batch has more identities with fewer images each, all weights learn at one rate,
-    the hetero-centre loss has a small weight (a larger one pulls all embeddings together before the
+    Its backbones are pretrained on synthetic identities, because this network has no ImageNet weights.
+    They know much less, so a batch has more identities with fewer images each, all weights learn at one
+    rate, the hetero-centre loss has a small weight (a larger one pulls all embeddings together before the
     classifiers have spread them), and visible images lose their colour half of the time.
     """
     small = BackboneConfig(architecture="resnet10", width=16, weights="synthetic")

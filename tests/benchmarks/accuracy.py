@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.accuracy RUN`: does stage 2 learn as well in the cheaper ways?
 
 Stage 2 of each trial of a finished run is trained again in every way, with the run's generators,
-identities and seed, and evaluated on the trial's test identities. The figures are for a report, like those
-of an ablation; they choose nothing.
+identities and seed, and evaluated on the trial's test identities. The figures are for a report, like
+those of an ablation; they choose nothing.
 """
 
 from __future__ import annotations
