@@ -5,10 +5,12 @@ tests/integration/test_ray_internals.py fails if one of them moves or changes.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import ray.cloudpickle
+import ray.tune
 from ray.tune.execution import class_cache
 
 from tsme.errors import JobFailed
@@ -23,6 +25,16 @@ def keep_secrets_from_samples() -> None:
     of their own. Ray Tune has no option for this.
     """
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+
+
+def hide_tracebacks_of_samples() -> None:
+    """Do not print the traceback of a failed sample: it is in the sample's folder."""
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+
+
+def restored_scheduler(tuner: ray.tune.Tuner) -> Any:
+    """The scheduler that a restored tuner will use; `Tuner.restore` accepts no other."""
+    return tuner._local_tuner._tune_config.scheduler
 
 
 def sample_number(trial: Any) -> int:

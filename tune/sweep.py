@@ -7,7 +7,6 @@ best `val_mAP` so far and its epoch as `best_mAP` and `best_epoch`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import optuna
 import ray
 import ray.tune
-from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
@@ -24,7 +22,15 @@ from tsme.config import Config
 from tsme.errors import JobFailed, UserError, failure
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath, store_errors
-from tune.ray_internals import callback_error, keep_secrets_from_samples, sample_error, sample_number
+from tune.ray_internals import (
+    callback_error,
+    hide_tracebacks_of_samples,
+    keep_secrets_from_samples,
+    restored_scheduler,
+    sample_error,
+    sample_number,
+)
+from tune.scheduler import ResumableASHA
 from tune.spaces import Space, current_point
 
 METRIC = "val_mAP"
@@ -64,19 +70,12 @@ def sweep(
         train_sample(values)
 
     trainable = ray.tune.with_resources(train, resources)
-    # A failed sample's traceback is in the sample's folder; the sweep itself fails with one line.
-    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+    hide_tracebacks_of_samples()
     keep_secrets_from_samples()
     with store_errors(storage):
         _check_resources(storage / f"{name}-resources.json", resources)
         if ray.tune.Tuner.can_restore(str(storage / name)):
-            tuner = ray.tune.Tuner.restore(
-                str(storage / name),
-                trainable,
-                param_space=space,
-                resume_unfinished=True,
-                restart_errored=True,
-            )
+            tuner = _restored_tuner(trainable, space, storage, name)
         else:
             tuner = _new_tuner(trainable, space, config, samples, storage, name)
         try:
@@ -123,6 +122,20 @@ def _cpus(config: Config) -> int:
     return max(config.resources.cpus, int(max(nodes)) // config.sweep.concurrent)
 
 
+def _restored_tuner(trainable: Any, space: Space, storage: AnyPath, name: str) -> ray.tune.Tuner:
+    tuner = ray.tune.Tuner.restore(
+        str(storage / name),
+        trainable,
+        param_space=space,
+        resume_unfinished=True,
+        restart_errored=True,
+    )
+    tables = [result.metrics_dataframe for result in tuner.get_results()]
+    reports = [row for table in tables if table is not None for row in table.to_dict("records")]
+    restored_scheduler(tuner).replay(sorted(reports, key=lambda report: report["timestamp"]))
+    return tuner
+
+
 def _new_tuner(
     trainable: Any, space: Space, config: Config, samples: int, storage: AnyPath, name: str
 ) -> ray.tune.Tuner:
@@ -134,7 +147,7 @@ def _new_tuner(
         search = OptunaSearch(metric="best_mAP", mode="max", points_to_evaluate=points, seed=config.seed)
         if settings.concurrent is not None:
             search = ConcurrencyLimiter(search, max_concurrent=settings.concurrent)
-    scheduler = ASHAScheduler(
+    scheduler = ResumableASHA(
         time_attr="epoch",
         metric=METRIC,
         mode="max",

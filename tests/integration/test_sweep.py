@@ -1,11 +1,15 @@
-"""The sweep: what it searches matters, bad samples stop early, samples run side by side."""
+"""The sweep: its search space, early stopping, samples side by side, and how it continues."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray.tune
@@ -18,6 +22,7 @@ from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.presets import demo
 from tsme.training.trial import TrialTraining
+from tune.scheduler import ResumableASHA
 from tune.spaces import current_point, search_space
 from tune.sweep import Sample, sweep
 from workflows.cli.main import main
@@ -27,8 +32,10 @@ from workflows.steps.sweep import doubt_about
 from workflows.tracking.runs import open_parent_run
 from workflows.tracking.server import tracking_uri
 
+ROOT = Path(__file__).parents[2]
 
-def pretended():
+
+def fake_sample():
     """A sample whose score depends on its learning rate alone, and grows with the epochs.
 
     Made inside a function, because Ray's workers cannot import this file.
@@ -64,7 +71,7 @@ def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
         assert override(tiny_config, {key: drawn}) != tiny_config or drawn == point[key]
 
 
-def test_what_is_left_out_of_the_method_is_left_out_of_the_search(tiny_config):
+def test_parts_that_are_off_are_not_searched(tiny_config):
     space = search_space(override(tiny_config, {"reid.loss.hetero_centre": 0, "reid.loss.real": 0}))
     assert not {"reid.loss.hetero_centre", "reid.loss.real"} & set(space)
     alone = search_space(override(tiny_config, {"reid.iai": False}))
@@ -75,7 +82,7 @@ def test_what_is_left_out_of_the_method_is_left_out_of_the_search(tiny_config):
     assert search_space(wide)["reid.loss.fused"].upper == 3.0
 
 
-def test_a_user_error_of_all_samples_is_told_as_one(ray_here, tiny_config, tmp_path: Path):
+def test_a_user_error_of_all_samples_is_raised_once(ray_here, tiny_config, tmp_path: Path):
     def sample(values: dict) -> None:
         raise UserError("weights.bin: no such file")
 
@@ -90,7 +97,7 @@ def test_bad_samples_stop_early_and_the_best_comes_first(ray_here, tiny_config, 
         {"reid.epochs": 8, "sweep.grace_epochs": 2, "sweep.concurrent": 1, "resources.gpus": 0},
     )
     tried = sweep(
-        pretended(), search_space(config), config=config, samples=5, storage=tmp_path, name="sweep"
+        fake_sample(), search_space(config), config=config, samples=5, storage=tmp_path, name="sweep"
     )
     assert len(tried) == 5
     assert [s.score for s in tried] == sorted((s.score for s in tried), reverse=True)
@@ -111,7 +118,7 @@ def test_a_sequential_sweep_repeats_to_the_digit(ray_here, tiny_config, tmp_path
 
     def run(name: str):
         space = search_space(config)
-        return sweep(pretended(), space, config=config, samples=3, storage=tmp_path, name=name)
+        return sweep(fake_sample(), space, config=config, samples=3, storage=tmp_path, name=name)
 
     assert run("once") == run("twice")
 
@@ -134,22 +141,100 @@ def test_samples_run_side_by_side(ray_here, tiny_config, tmp_path: Path):
     )
 
 
-def test_a_stopped_sweep_goes_on_with_the_same_resources_only(ray_here, tiny_config, tmp_path: Path):
-    def goes_on(**resources: float) -> list[Sample]:
+def test_a_stopped_sweep_continues_only_with_the_same_resources(ray_here, tiny_config, tmp_path: Path):
+    def run(**resources: float) -> list[Sample]:
         settings = {f"resources.{name}": value for name, value in resources.items()}
         config = override(tiny_config, {"reid.epochs": 1, "sweep.concurrent": None} | settings)
         return sweep(
-            pretended(), search_space(config), config=config, samples=1, storage=tmp_path, name="sweep"
+            fake_sample(), search_space(config), config=config, samples=1, storage=tmp_path, name="sweep"
         )
 
-    first = goes_on(gpus=0)
-    assert goes_on(gpus=0) == first
+    first = run(gpus=0)
+    assert run(gpus=0) == first
     with pytest.raises(UserError, match=r"took 1 CPU, 0 GPU, now it would take 2 CPU, 0 GPU; resume"):
-        goes_on(gpus=0, cpus=2)
+        run(gpus=0, cpus=2)
 
 
-@pytest.mark.slow  # tried three times, each in a new process
-def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data, in_folder: Path):
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+
+from workflows.cluster import environment
+
+environment.prepare()
+import ray
+import ray.tune
+
+from tsme.config import override
+from tsme.presets import demo
+from tune.sweep import sweep
+
+out, limit = Path(sys.argv[1]), int(sys.argv[2])
+
+
+def sample(values):
+    number = int(ray.tune.get_context().get_trial_name().removeprefix("sample-"))
+    for epoch in range(1, 9):
+        if (number, epoch) == (4, 2) and limit:
+            os.kill(driver, 9)  # before the fourth sample can be compared with the others
+        score = 0.9 - 0.1 * number + 0.001 * epoch
+        best = {"best_mAP": score, "best_epoch": epoch}
+        ray.tune.report({"epoch": epoch, "trained": epoch, "val_mAP": score} | best)
+
+
+driver = os.getpid()
+ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=True)
+settings = {"reid.epochs": 8, "sweep.grace_epochs": 2, "sweep.reduction": 2, "resources.gpus": 0}
+config = override(demo(), settings | {"sweep.concurrent": 1})
+space = {"reid.optimizer.lr": ray.tune.loguniform(0.01, 0.1)}
+tried = sweep(sample, space, config=config, samples=6, storage=out, name="sweep")
+print(*(f"{each.name}={each.epochs}" for each in sorted(tried, key=lambda each: each.name)))
+"""
+
+
+@pytest.mark.slow  # starts Ray twice
+def test_a_killed_sweep_stops_what_an_undisturbed_one_stops(tmp_path: Path):
+    """Six samples, each worse than the one before: all but the first stop after the grace period."""
+
+    def run(limit: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(limit)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert run(1).returncode == -signal.SIGKILL
+    continued = run(0)
+    assert continued.returncode == 0, continued.stderr
+    expected = {f"sample-{n:02d}": 8 if n == 1 else 2 for n in range(1, 7)}
+    assert continued.stdout.split() == [f"{name}={epochs}" for name, epochs in expected.items()]
+
+
+def test_a_replayed_scheduler_decides_as_the_one_before():
+    def asha() -> ResumableASHA:
+        options = {"time_attr": "epoch", "metric": "val_mAP", "mode": "max"}
+        return ResumableASHA(**options, max_t=8, grace_period=2, reduction_factor=2)
+
+    def report(scheduler: ResumableASHA, name: str, epoch: int, score: float) -> str:
+        trial = SimpleNamespace(trial_id=name)
+        return scheduler.on_trial_result(None, trial, {"epoch": epoch, "val_mAP": score})
+
+    reports = [("good", epoch, 0.8) for epoch in range(1, 9)] + [("bad", 1, 0.2), ("bad", 2, 0.2)]
+    before, after = asha(), asha()
+    for name in ("good", "bad"):
+        before.on_trial_add(None, SimpleNamespace(trial_id=name))
+    decisions = [report(before, *each) for each in reports]
+    assert decisions.count("STOP") == 2 and decisions[-1] == "STOP"
+    after.replay({"trial_id": n, "epoch": e, "val_mAP": s} for n, e, s in reports)
+    for scheduler in (before, after):
+        scheduler.on_trial_add(None, SimpleNamespace(trial_id="next"))
+        assert report(scheduler, "bad", 1, 0.9) == "CONTINUE", "it goes as far as before"
+        assert report(scheduler, "bad", 2, 0.9) == "STOP", "as was decided before"
+        assert report(scheduler, "next", 2, 0.3) == "STOP", "worse than the good one"
+    empty = asha()
+    empty.on_trial_add(None, SimpleNamespace(trial_id="next"))
+    assert report(empty, "next", 2, 0.3) == "CONTINUE"
+
+
+@pytest.mark.slow  # three attempts, each in a new process
+def test_a_failed_sample_records_its_error_in_mlflow(ray_here, tiny_config, tiny_data, in_folder: Path):
     trial = read_regdb(tiny_data).trial(1)
     config = override(tiny_config, {"resources.gpus": 0, "sweep.concurrent": 1})
     images = ImageCache(read_regdb(tiny_data), "data", 8, 8)  # not the size of the configuration
@@ -167,7 +252,7 @@ def test_a_sample_that_fails_says_so_in_its_run(ray_here, tiny_config, tiny_data
     assert run.info.status == "FAILED" and "Error: " in run.data.tags["error"]
 
 
-def test_the_command_ends_with_the_run_that_has_the_winners_values(
+def test_the_command_prints_a_run_with_the_best_values(
     ray_here, tiny_settings, tiny_data, in_folder: Path, capsys
 ):
     asked = [*tiny_settings, "resources.gpus=0", "reid.loss.hetero_centre=0.07"]
@@ -192,6 +277,6 @@ def test_a_winner_of_the_first_epochs_is_doubted(tiny_config, epoch, doubted):
         assert f"sample-07 was best after {epoch} of 10 epochs" in doubt
 
 
-def test_a_winner_that_was_trained_in_full_is_not(tiny_config):
+def test_a_winner_that_was_trained_in_full_is_not_doubted(tiny_config):
     config = override(tiny_config, {"reid.epochs": 3, "sweep.grace_epochs": 3})
     assert not doubt_about(Sample("sample-01", {}, 0.1, 3, 3), config)
