@@ -35,10 +35,11 @@ from workflows.tracking.server import redact, sqlite_file, tracking_uri
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a command is asked to do. All but `name` and `resume` must be the same to resume a run.
+    """What to run, on which data, and where to write.
 
-    `name` is that of the MLflow run. `trials` are all of the data set's if None. `samples` is the size
-    of the sweep.
+    `name` is the MLflow run's. Without `trials`, all trials of the data set are run. `samples` is the
+    number of configurations that the sweep tries; with 0 there is no sweep. `resume` continues the run
+    in `out`, which must have been started with the same options.
     """
 
     name: str
@@ -110,8 +111,8 @@ class WorkflowRun:
 def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
     """Read the data set, start Ray and open MLflow's parent run; close both when the block ends.
 
-    Raises UserError if the data have a fault, or if `out` holds another run, or one that is not to be
-    resumed.
+    Raises UserError if the data have a fault, or if `out` contains another run, or a run and `resume` is
+    not set.
     """
     mlflow_folder = _check_output(options.config, options.out, options.resume)
     data, out, config = options.data.resolve(), options.out.resolve(), options.config
@@ -218,7 +219,7 @@ def _identity(options: RunOptions, trials: list[int], data_fingerprint: str) -> 
 def _previous_run(out: AnyPath, identity: dict[str, Any], resume: bool) -> dict[str, Any]:
     """run.json of the run to resume in `out`; empty if there is no run there.
 
-    Raises UserError if there is another run, or one that is not to be resumed.
+    Raises UserError if the run there has other options, or if `resume` is not set.
     """
     file = out / "run.json"
     if not file.exists():

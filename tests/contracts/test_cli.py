@@ -1,4 +1,4 @@
-"""The command line: help on every level, and one clear line with exit status 2 for what is wrong."""
+"""The command line: help on every level; bad usage and bad data are one line and exit status 2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line of a command that fails for what the user gave it."""
+    """The line on standard error of a command that fails with bad usage or bad input."""
     status, _, error = call(capsys, *arguments)
     assert status == 2, error
     assert error.count("\n") == 1 and error.startswith("tsme: "), error

@@ -1,4 +1,4 @@
-"""An ablation on real Ray and MLflow: what it trains, measures and leaves, and that it goes on."""
+"""An ablation on real Ray and MLflow: what it trains, measures and writes, and that it resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
 
 
 def ablate(config, data: Path, out: Path, *, resume: bool = False) -> tuple[dict, str]:
-    """What it returned and printed."""
+    """The results and the printed text."""
     console = Console(record=True, width=160, file=open(os.devnull, "w"))  # noqa: SIM115
     options = RunOptions("ablate", config, data, out, trials=[1], samples=SAMPLES, resume=resume)
     return run_ablation(options, SEEDS, console), console.export_text()
@@ -31,7 +31,7 @@ def ablate(config, data: Path, out: Path, *, resume: bool = False) -> tuple[dict
 
 @pytest.fixture(scope="module")
 def finished(ray_here, tiny_config, tmp_path_factory):
-    """Folder, configuration, results and prints of a finished ablation on data with a truth."""
+    """Folder, configuration, results and text of a finished ablation on data with ground truth."""
     folder = tmp_path_factory.mktemp("ablate")
     data, before = folder / "regdb", Path.cwd()
     generate_regdb(data, identities=12, images=4, trials=1, seed=5, ground_truth=True)
@@ -42,7 +42,7 @@ def finished(ray_here, tiny_config, tmp_path_factory):
 
 
 def names(results: dict) -> list[str]:
-    """The variants; the sweep's winner is one unless it is the configuration the sweep began with."""
+    """The variants; the sweep's winner is one unless it is the configuration the sweep starts from."""
     known = results["sweep"]["samples"][0]["name"] == "sample-01"
     return VARIANTS if known else [*VARIANTS, "sweep winner"]
 
@@ -72,7 +72,7 @@ def test_gains_are_over_the_variant_before(finished):
     assert over == {name: expected.get(name, last) for name in names(finished[2])}
 
 
-def test_translators_of_test_people_are_measured_beside_trivial_ones(finished):
+def test_generators_are_scored_beside_trivial_translations(finished):
     scores = finished[2]["generators"]
     assert {"DSGAN", "DSGAN without skips", "grayscale copy", "histogram matching"} <= set(scores)
     measured = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
@@ -82,7 +82,7 @@ def test_translators_of_test_people_are_measured_beside_trivial_ones(finished):
     assert scores["DSGAN"][0] != scores["DSGAN"][1] != scores["DSGAN without skips"][1]
 
 
-def test_mlflow_holds_a_run_for_every_training_and_the_picture(finished):
+def test_mlflow_has_a_run_for_every_training_and_the_plot(finished):
     folder, _, results, _ = finished
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     parent = client.get_run(results["mlflow_run"])
@@ -103,12 +103,12 @@ def test_mlflow_holds_a_run_for_every_training_and_the_picture(finished):
     assert "ssim_infrared" in sample.data.metrics, "held-out identities, whose truth is known"
 
 
-def test_going_on_trains_and_measures_nothing_again(finished):
+def test_resuming_trains_and_measures_nothing_again(finished):
     folder, config, results, printed = finished
     assert "without early stopping, 4" in printed
     files = {f: f.stat().st_mtime_ns for f in (folder / "out" / "stages").iterdir()}
-    again, said = ablate(config, folder / "regdb", folder / "out", resume=True)
+    again, text = ablate(config, folder / "regdb", folder / "out", resume=True)
     assert {f: f.stat().st_mtime_ns for f in (folder / "out" / "stages").iterdir()} == files
     for part in ("samples", "summary", "generators", "sweep"):
         assert again[part] == results[part]
-    assert f"train: 0 of {SEEDS * len(names(results))} variants" in said
+    assert f"train: 0 of {SEEDS * len(names(results))} variants" in text

@@ -49,11 +49,11 @@ def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
     assert "train: 0 of 10 trials" in again.stdout
 
 
-def test_drawing_stops_when_told_and_leaves_nothing(tmp_path: Path):
+def test_generating_stops_on_request_and_leaves_nothing(tmp_path: Path):
     stopped = Event()
     stopped.set()
     with pytest.raises(CancelledError):
         generate_with_progress(
-            tmp_path / "people", "regdb", 40, 2, seed=0, console=Console(quiet=True), stopped=stopped
+            tmp_path / "identities", "regdb", 40, 2, seed=0, console=Console(quiet=True), stopped=stopped
         )
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The driver killed in the sweep and again in training: `--resume` goes on, and repeats nothing done."""
+"""The driver is killed in the sweep and again in training: `--resume` repeats nothing that was done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-PATIENCE = 150.0  # seconds
+TIMEOUT_SECONDS = 150.0
 
 
 def command(data: Path, settings: list[str]) -> list[str]:
@@ -26,11 +26,11 @@ def command(data: Path, settings: list[str]) -> list[str]:
 
 
 def kill_when(reached: Callable[[], bool], arguments: list[str], folder: Path) -> None:
-    """Start the command in a process group of its own and SIGKILL its driver once `reached`."""
+    """Start the command and kill its driver once `reached` is true."""
     with (folder / "killed.log").open("a") as log:
         driver = subprocess.Popen(arguments, cwd=folder, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT_SECONDS
             while not reached():
                 assert driver.poll() is None, (folder / "killed.log").read_text()
                 assert time.monotonic() < deadline, (folder / "killed.log").read_text()
@@ -38,11 +38,11 @@ def kill_when(reached: Callable[[], bool], arguments: list[str], folder: Path) -
         finally:
             os.kill(driver.pid, signal.SIGKILL)
             driver.wait()
-    time.sleep(5)  # Ray's own processes follow their driver
+    time.sleep(5)  # Ray's processes end after their driver
 
 
 def children(folder: Path) -> dict[str, str]:
-    """Run ids of the MLflow children, by name; a name that stands twice fails the test."""
+    """Ids of the MLflow child runs, by name; fails if two have the same name."""
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     parent = json.loads((folder / "out" / "run.json").read_text())["mlflow_run"]
     experiment = client.get_run(parent).info.experiment_id
@@ -56,14 +56,14 @@ def epochs(folder: Path, name: str, metric: str = "loss/total") -> list[int]:
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     try:
         run = children(folder)[name]
-    except Exception:  # nothing of it is there yet
+    except Exception:  # it does not exist yet
         return []
     return [point.step for point in client.get_metric_history(run, metric)]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # A Ray of its own beside the one of the other tests.
+    # The command starts its own Ray.
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return tmp_path
 
@@ -94,7 +94,9 @@ def test_killed_drivers_lose_nothing_that_was_done(folder: Path, tiny_data: Path
         assert sorted(set(logged)) == list(range(1, chosen + 1))
         assert len(logged) <= chosen + 1, "more than the epoch in progress was repeated"
 
-    calm = subprocess.run([*arguments, "--out", "calm"], cwd=folder, capture_output=True, text=True)
-    assert calm.returncode == 0, calm.stderr
-    undisturbed = json.loads((folder / "calm" / "results.json").read_text())
-    assert undisturbed["trials"] == results["trials"]
+    undisturbed = subprocess.run(
+        [*arguments, "--out", "undisturbed"], cwd=folder, capture_output=True, text=True
+    )
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    expected = json.loads((folder / "undisturbed" / "results.json").read_text())
+    assert expected["trials"] == results["trials"]

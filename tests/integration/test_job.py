@@ -29,8 +29,8 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
     keep = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     dashboard = free_port()
     env = keep | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    # Its own process stays in the foreground, so that ending it ends this head and no other. The agent's
-    # port is chosen too: where another Ray of this machine holds the fixed one, no job is ever taken.
+    # In the foreground (--block), so that ending the process ends this head and no other. The agent's
+    # port is chosen too: if another Ray on this machine holds the default one, no job is accepted.
     head = subprocess.Popen(
         [RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}",
          f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}",
@@ -56,7 +56,7 @@ def test_a_submitted_job_is_a_run(head, tiny_data: Path, tiny_settings, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert len(results["trials"]) == 4
-    # The job's working folder goes with the job: MLflow's store is beside the results.
+    # The job's working folder is deleted with the job, so MLflow's store is beside the results.
     assert (tmp_path / "out" / "mlflow.db").exists()
     lost = subprocess.run([*submit, "--out", "results"], env=head, capture_output=True, text=True)
     assert lost.returncode == 1

@@ -1,4 +1,4 @@
-"""Ray Train for real: several workers, a worker killed in mid-epoch."""
+"""Ray Train: several workers, a worker killed during an epoch, errors of the user and of training."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def weights(job: TrainJob) -> dict:
     }
 
 
-def living(kind: str) -> list[int]:
-    """Process ids of the living actors of a class in this test's Ray."""
+def running(kind: str) -> list[int]:
+    """Process ids of the running actors of a class in this test's Ray."""
     from ray.util.state import list_actors
 
-    here = ray.get_runtime_context().gcs_address  # not whatever another Ray left on this machine
-    actors = list_actors(here, filters=[("state", "=", "ALIVE")], limit=1000)
+    address = ray.get_runtime_context().gcs_address  # not of another Ray on this machine
+    actors = list_actors(address, filters=[("state", "=", "ALIVE")], limit=1000)
     return [a.pid for a in actors if a.class_name == kind and a.pid]
 
 
@@ -91,52 +91,52 @@ def test_two_workers_train_together(make_job, in_folder):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_lone_workers_controller_holds_no_torch(make_job, in_folder):
-    """There is one for each worker group, all on the driver's node."""
+def test_the_controller_of_a_single_worker_does_not_import_torch(make_job, in_folder):
+    """Each worker group has a controller, all of them on the driver's node."""
     job = make_job("lone", {"reid.epochs": 4})
-    others = living("TrainController")  # of tests before, on their way out
-    with ThreadPoolExecutor(1) as aside:
-        training = aside.submit(train, job, in_folder)
+    others = running("TrainController")  # of earlier tests, still shutting down
+    with ThreadPoolExecutor(1) as executor:
+        training = executor.submit(train, job, in_folder)
         while not training.done() and not epochs_logged(job, "reid"):
             time.sleep(0.05)
-        mine = [pid for pid in living("TrainController") if pid not in others]
-        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in ("self", *mine)]
+        own = [pid for pid in running("TrainController") if pid not in others]
+        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in ("self", *own)]
         training.result()
     assert ["libtorch" in files for files in loaded] == [True, False]
 
 
 @pytest.mark.slow  # a minute
 def test_a_killed_worker_costs_at_most_the_epoch_in_progress(make_job, in_folder):
-    # Epochs of a few tenths of a second: Ray Train commits a checkpoint at its next look at the
-    # workers, and looks five times a second.
+    # Epochs of a few tenths of a second: Ray Train commits a checkpoint when it next polls the
+    # workers, five times a second.
     small = {"image.height": 96, "image.width": 48, "reid.identities": 2, "reid.backbone.width": 16}
     settings = small | {"reid.epochs": 12, "dsgan.epochs": 1}
-    calm, struck = make_job("calm", settings), make_job("struck", settings)
-    train(calm, in_folder)
+    undisturbed, disturbed = make_job("undisturbed", settings), make_job("disturbed", settings)
+    train(undisturbed, in_folder)
 
     killed: list[int] = []
 
-    def strike() -> None:
+    def kill_worker() -> None:
         deadline = time.monotonic() + 120
         while not killed and time.monotonic() < deadline:
-            if len(epochs_logged(struck, "reid")) >= 4:
-                killed.extend(living("RayTrainWorker"))
+            if len(epochs_logged(disturbed, "reid")) >= 4:
+                killed.extend(running("RayTrainWorker"))
                 for pid in killed:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
-    thread = threading.Thread(target=strike)
+    thread = threading.Thread(target=kill_worker)
     thread.start()
-    train(struck, in_folder)
+    train(disturbed, in_folder)
     thread.join()
     assert len(killed) == 1
-    logged = epochs_logged(struck, "reid")
+    logged = epochs_logged(disturbed, "reid")
     assert sorted(set(logged)) == list(range(1, 13))
     assert len(logged) <= 13, "an epoch that was done was done again"
-    assert epochs_logged(struck, "dsgan") == [1]
-    undisturbed = weights(calm)
-    for name, value in weights(struck).items():
-        assert value.equal(undisturbed[name]), name
+    assert epochs_logged(disturbed, "dsgan") == [1]
+    expected = weights(undisturbed)
+    for name, value in weights(disturbed).items():
+        assert value.equal(expected[name]), name
 
 
 def test_divergence_is_one_error_that_names_trial_and_term(make_job, in_folder):
@@ -146,8 +146,8 @@ def test_divergence_is_one_error_that_names_trial_and_term(make_job, in_folder):
     assert not job.training.is_done()
 
 
-def test_a_missing_image_is_the_users_error(make_job, tiny_data, in_folder):
-    """As on a node that has to decode the images itself and does not find one of them."""
+def test_a_missing_image_is_a_user_error(make_job, tiny_data, in_folder):
+    """As on a node that decodes the images itself and lacks one of them."""
     job = make_job("gap", {})
     copy = in_folder / "data"
     shutil.copytree(tiny_data, copy)

@@ -1,4 +1,4 @@
-"""The whole workflow on two trials: what it leaves behind, and that it repeats to the digit."""
+"""The whole workflow on two trials: the files and records it writes, and that its figures repeat."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(config, data: Path, out: Path, **options) -> dict:
 
 @pytest.fixture(scope="module")
 def finished(ray_here, tiny_config, tiny_data, tmp_path_factory):
-    """Folder and results of a finished run; the working folder is that of the run."""
+    """Folder and results of a finished run, in whose folder the tests run."""
     folder = tmp_path_factory.mktemp("workflow")
     before = Path.cwd()
     os.chdir(folder)
@@ -66,7 +66,7 @@ def test_results_hold_both_directions_of_every_trial(finished):
         assert 0 <= row["rank1"] <= row["rank5"] <= row["rank10"] <= row["rank20"] <= 1
 
 
-def test_mlflow_shows_a_child_for_every_stage_sample_and_evaluation(finished):
+def test_mlflow_has_a_child_run_for_every_stage_sample_and_evaluation(finished):
     folder, results = finished
     runs = children(folder, results)
     expected = {f"sweep sample-{n:02d}" for n in range(1, SAMPLES + 1)}
@@ -76,7 +76,7 @@ def test_mlflow_shows_a_child_for_every_stage_sample_and_evaluation(finished):
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
 
-def test_mlflow_holds_losses_by_name_curves_and_pictures(finished):
+def test_mlflow_has_losses_curves_and_images(finished):
     folder, results = finished
     runs = children(folder, results)
     stage1, stage2 = runs["trial 01 stage 1 dsgan"], runs["trial 01 stage 2 reid"]
@@ -110,7 +110,7 @@ def test_timeline_has_the_seconds_of_every_step(finished):
     assert all(steps[name] > 0 for name in ("start", "sweep", "train", "evaluate"))
 
 
-def test_mlflow_parent_says_what_ran_on_what(finished):
+def test_the_parent_run_records_configuration_code_and_data(finished):
     folder, results = finished
     parent = client(folder).get_run(results["mlflow_run"])
     assert parent.data.params["reid.loss.hetero_centre"]
@@ -141,7 +141,7 @@ def test_weights_of_another_trial_are_refused_by_name(finished, tiny_data):
     assert all(row["seen_identities"] > 0 for row in rows)
 
 
-def test_same_seed_same_figures_and_the_champion_stays(finished, tiny_config, tiny_data):
+def test_the_same_seed_gives_the_same_figures_and_leaves_the_champion(finished, tiny_config, tiny_data):
     folder, results = finished
     again = run(tiny_config, tiny_data, folder / "again")
     assert again["trials"] == results["trials"]
@@ -173,7 +173,7 @@ def test_a_folder_in_use_is_refused(finished, tiny_config, tiny_data):
         run(other, tiny_data, folder / "out", resume=True)
 
 
-def test_registered_model_loads_by_name_and_describes_images(finished, monkeypatch):
+def test_a_registered_model_loads_by_name_and_embeds_images(finished, monkeypatch):
     import mlflow
     import numpy as np
 
