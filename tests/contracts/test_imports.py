@@ -17,7 +17,7 @@ FORBIDDEN = {
 # Uses of what Ray, MLflow and torch do not export, by file. The code gives the reason for each.
 INTERNALS = {
     ("tsme/models/inference.py", "torch.nn.modules.batchnorm._BatchNorm"),
-    ("tune/sweep.py", "error.__context__"),
+    ("tune/ray_internals.py", "error.__context__"),
     ("workflows/cluster/trainer.py", "ray.train.v2.api.data_parallel_trainer"),
     ("workflows/tracking/server.py", "error.__context__"),
 }
