@@ -18,6 +18,8 @@ FORBIDDEN = {
 INTERNALS = {
     ("tsme/models/inference.py", "torch.nn.modules.batchnorm._BatchNorm"),
     ("tune/ray_internals.py", "error.__context__"),
+    ("tune/ray_internals.py", "tuner._local_tuner"),
+    ("tune/ray_internals.py", "tuner._local_tuner._tune_config"),
     ("workflows/cluster/trainer.py", "ray.train.v2.api.data_parallel_trainer"),
     ("workflows/tracking/server.py", "error.__context__"),
 }
