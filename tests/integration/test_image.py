@@ -1,14 +1,13 @@
-"""The images, built from docker/Dockerfile without a container engine, do what the manifests ask of them.
+"""The images, built from docker/Dockerfile without a container engine, run as the manifests describe.
 
     pytest -m image
 
-Wants root on a Debian machine, with buildah, debootstrap, iproute2, PostgreSQL and kubectl, about 20 GB
-of disk, and ten minutes: torch's wheels are large. The images lie in a store of their own below /var/tmp,
-which goes when the tests are done.
+Needs root on a Debian machine, with buildah, debootstrap, iproute2, PostgreSQL and kubectl, about 20 GB
+of disk, and ten minutes: torch's wheels are large. The images are stored below /var/tmp and removed after
+the tests.
 
-The base is a stand-in for the official Python image, with Debian's Python of the same minor version. The
-containers run with buildah's chroot isolation, as the image's user, in network and process namespaces of
-their own; what is started there ends with them.
+A stand-in replaces the official Python image: Debian's Python of the same minor version. The containers
+run with buildah's chroot isolation, as the image's user, in their own network and process namespaces.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ POSTGRES = Path("/usr/lib/postgresql")
 
 @pytest.fixture(scope="module", autouse=True)
 def store() -> Iterator[None]:
-    """Buildah keeps its images and containers in a folder that lasts as long as these tests."""
+    """Buildah keeps its images and containers in a temporary folder."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     assert not missing, f"install {missing}"
     assert os.geteuid() == 0, "run this as root"
     folder = Path(run("mktemp", "--directory", "/var/tmp/tsme-images.XXXXXX"))
     settings = folder / "storage.conf"
-    places = f'graphroot = "{folder / "store"}"\nrunroot = "{folder / "run"}"\n'
-    settings.write_text(f'[storage]\ndriver = "overlay"\n{places}')
+    folders = f'graphroot = "{folder / "store"}"\nrunroot = "{folder / "run"}"\n'
+    settings.write_text(f'[storage]\ndriver = "overlay"\n{folders}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
         yield
@@ -68,24 +67,24 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def pip_secrets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What this machine tells pip of its package index, as options of a build; no layer keeps them."""
-    listed = run(sys.executable, "-m", "pip", "config", "list").splitlines()
-    known = {
-        key.rpartition(".")[2]: value.strip("'") for key, _, value in (r.partition("=") for r in listed)
+    """This machine's settings of pip, as secrets of a build, which no layer keeps."""
+    settings = run(sys.executable, "-m", "pip", "config", "list").splitlines()
+    options = {
+        key.rpartition(".")[2]: value.strip("'") for key, _, value in (r.partition("=") for r in settings)
     }
     folder = tmp_path_factory.mktemp("secrets")
-    ca = known.get("cert") or "/etc/ssl/certs/ca-certificates.crt"
+    ca = options.get("cert") or "/etc/ssl/certs/ca-certificates.crt"
     lines = ["[global]", "cert = /run/secrets/ca"]
     for key in ("index-url", "proxy", "trusted-host", "timeout"):
-        if key in known:
-            lines.append(f"{key} = {known[key]}")
+        if key in options:
+            lines.append(f"{key} = {options[key]}")
     (folder / "pip").write_text("\n".join(lines) + "\n")
     return [f"--secret=id=pip,src={folder / 'pip'}", f"--secret=id=ca,src={ca}"]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image of Debian and its Python, in the place of the official Python image."""
+    """An image of Debian with its Python, instead of the official Python image."""
     folder = tmp_path_factory.mktemp("base")
     packages = "--include=python3,python3-venv,ca-certificates"
     run("debootstrap", "--variant=minbase", packages, SUITE, folder)
@@ -108,7 +107,7 @@ def build(target: str, base: str, pip_secrets: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def tsme_image(base: str, pip_secrets: list[str]) -> str:
-    """The `cuda` target: its torch is where all packages are. (`cpu` differs in that one address.)"""
+    """The `cuda` target. The `cpu` target differs only in the package index of torch."""
     return build("cuda", base, pip_secrets)
 
 
@@ -118,7 +117,7 @@ def mlflow_image(base: str, pip_secrets: list[str]) -> str:
 
 
 def ray_start(group: dict[str, Any], *flags: str, **more: str) -> list[str]:
-    """The command KubeRay makes of a group of nodes."""
+    """The command that KubeRay generates for a group of nodes."""
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     options = {"metrics-export-port": "8080", "dashboard-agent-listen-port": "52365"}
     options |= {"num-cpus": limits["cpu"]} | group["rayStartParams"]
@@ -135,7 +134,7 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
 
 @pytest.fixture(scope="module")
 def database(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """PostgreSQL as the manifests have it, from this machine's package; yields the password."""
+    """PostgreSQL of this machine, with the manifests' settings; yields the password."""
     password = secrets.token_hex(16)
     binaries = max(POSTGRES.iterdir()) / "bin"
     folder = Path(run("mktemp", "--directory", "/var/tmp/tsme-postgres.XXXXXX"))
@@ -172,7 +171,7 @@ def mlflow(pod: Pod, database: str, mlflow_image: str, manifests: dict[str, Any]
 def cluster(
     pod: Pod, mlflow: str, tsme_image: str, manifests: dict[str, Any]
 ) -> tuple[Container, dict[str, str]]:
-    """The run's Ray cluster as KubeRay starts it; its head, and the token as KubeRay hands it out."""
+    """The run's Ray cluster as KubeRay starts it; returns the head and the variables of the token."""
     spec = manifests["RayJob/tsme-run"]["spec"]["rayClusterSpec"]
     token = {"RAY_AUTH_MODE": spec["authOptions"]["mode"], "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     head = pod.container(tsme_image, spec["headGroupSpec"]["template"])
@@ -182,7 +181,7 @@ def cluster(
     wait_for(lambda: answers(pod, probe["port"], probe["path"]), "the head")
     (group,) = spec["workerGroupSpecs"]
     worker = pod.container(tsme_image, group["template"])
-    # Other ports than in a cluster, where each node has an address of its own.
+    # Ports differ from those in a cluster, where each node has its own address.
     ports = {"dashboard-agent-listen-port": "52366", "metrics-export-port": "8081"}
     worker.start(ray_start(group, address="tsme-head-svc:6379", **ports), token, "worker.log")
     wait_for(lambda: answers(pod, 52366, "/api/healthz"), "the worker")
@@ -190,7 +189,7 @@ def cluster(
 
 
 def submit(pod: Pod, image: str, job: dict[str, Any], token: dict[str, str], name: str) -> str:
-    """What KubeRay's submitter does for a RayJob; its output."""
+    """Submit a RayJob as KubeRay's submitter does; returns the output."""
     submitter = pod.container(image, job["spec"]["submitterPodTemplate"])
     to = "--address http://tsme-head-svc:8265"
     entrypoint = job["spec"]["entrypoint"]
@@ -201,7 +200,7 @@ def submit(pod: Pod, image: str, job: dict[str, Any], token: dict[str, str], nam
     return output
 
 
-def test_the_image_is_its_users_and_keeps_nothing(tsme_image: str, mlflow_image: str):
+def test_the_image_runs_as_its_user_and_keeps_no_secrets_or_caches(tsme_image: str, mlflow_image: str):
     for image in (tsme_image, mlflow_image):
         details = json.loads(run("buildah", "inspect", "--type=image", image))["OCIv1"]
         assert details["config"]["User"] == "1000:1000"
@@ -222,11 +221,11 @@ def test_the_labels_name_the_revision(tsme_image: str):
 
 
 def test_the_stand_in_has_the_python_of_the_base(base: str):
-    (wanted,) = re.findall(r"^ARG BASE=\S+python:(3\.\d+)\.", DOCKERFILE.read_text(), re.MULTILINE)
+    (expected,) = re.findall(r"^ARG BASE=\S+python:(3\.\d+)\.", DOCKERFILE.read_text(), re.MULTILINE)
     container = run("buildah", "from", base)
     version = run("buildah", "run", "--isolation=chroot", container, "--", "python3", "--version")
     run("buildah", "rm", container)
-    assert version.startswith(f"Python {wanted}.")
+    assert version.startswith(f"Python {expected}.")
 
 
 def test_packages_are_those_of_the_constraints(tsme_image: str, mlflow_image: str):
@@ -259,15 +258,15 @@ champion = client.get_model_version_by_alias("tsme-regdb", "champion")
 print(mlflow.artifacts.download_artifacts(run_id=champion.run_id, artifact_path="results.json"))
 """
     assert head.run(["python", "-c", program], token).endswith("results.json")
-    # A second cluster, or the same one, finds everything done.
+    # Submitted again, the run finds all work done.
     again = submit(pod, tsme_image, job, token, "run-2")
     assert "'run-2' succeeded" in again and "train: 0 of 10 trials" in again, again[-3000:]
-    # What the cluster does when the pod goes.
+    # What the cluster does before the pod stops.
     head.run(head.spec["lifecycle"]["preStop"]["exec"]["command"], {"HOSTNAME": "head-0"})
     assert not head.written()
 
 
-def test_strangers_are_refused(pod: Pod, cluster):
+def test_requests_without_the_token_are_refused(pod: Pod, cluster):
     head, token = cluster
     records = "/api/2.0/mlflow/experiments/search?max_results=1"
     assert answers(pod, 5000, records, "tsme-mlflow")

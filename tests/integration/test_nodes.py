@@ -1,4 +1,4 @@
-"""Ray on three hosts, each a network namespace: jobs from a fourth; nodes lost, cut off, and late."""
+"""Ray on three hosts, each a network namespace; jobs from a fourth. Nodes fail, disconnect, join late."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
 NODE = ["--block", "--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
-# The head asks nodes for a sign of life every second; one that is silent three times is dead: after 18 s
+# The head checks its nodes every second, and declares one dead after three missed checks: after 18 s
 # instead of a minute.
 HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
@@ -32,74 +32,74 @@ HEALTH = {
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
 }
-# Prints what a URL answers.
+# Prints the response of a URL.
 FETCH = """
 import os, sys, urllib.request as web
 token = {"Authorization": "Bearer " + os.environ["RAY_AUTH_TOKEN"]}
 print(web.urlopen(web.Request(sys.argv[1], headers=token), timeout=20).read().decode())
 """
 SETTINGS = ["resources.workers=2", "reid.identities=2", "dsgan.epochs=1"]
-SLOW = 300.0  # seconds; a quiet machine takes a fifth of it
+TIMEOUT_SECONDS = 300.0  # five times what an idle machine takes
 
 
 def until(ready: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """What `ready` returns as soon as that is something."""
+    """Wait until `ready` returns something true; returns it."""
     deadline = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain"
+    while not (result := ready()):
+        assert time.monotonic() < deadline, f"not ready after {seconds:.0f} s"
         time.sleep(0.2)
-    return found
+    return result
 
 
 @dataclass
 class Job:
-    """A submitted job, as the one who submitted it sees it: what `ray job submit` prints."""
+    """A submitted job, as seen through the output of `ray job submit`."""
 
     name: str
     process: subprocess.Popen[str]
     log: Path
     out: Path
 
-    def said(self, words: str) -> None:
-        """Wait until it prints these words."""
-        until(lambda: words in self.log.read_text() or self.process.poll() is not None, SLOW)
-        assert words in self.log.read_text(), self.log.read_text()[-5000:]
+    def wait_for_output(self, text: str) -> None:
+        """Wait until the job prints this text."""
+        until(lambda: text in self.log.read_text() or self.process.poll() is not None, TIMEOUT_SECONDS)
+        assert text in self.log.read_text(), self.log.read_text()[-5000:]
 
     def results(self) -> dict[str, Any]:
-        """Its results.json, once it has succeeded."""
-        assert self.process.wait(timeout=SLOW) == 0, self.log.read_text()[-5000:]
+        """Wait until the job has succeeded; returns its results.json."""
+        assert self.process.wait(timeout=TIMEOUT_SECONDS) == 0, self.log.read_text()[-5000:]
         results: dict[str, Any] = json.loads((self.out / "results.json").read_text())
         return results
 
     def weights(self) -> dict[str, Any]:
-        """Every tensor of every file it trained."""
+        """Every tensor of every file that the job has trained."""
         files = sorted((self.out / "stages").glob("*.safetensors"))
         return {f"{path.name} {k}": v for path in files for k, v in load_file(path).items()}
 
 
 class Cluster:
-    """A Ray cluster with token authentication on the hosts of a network, and a host outside of it."""
+    """A Ray cluster with token authentication on the hosts of a network, and a host outside it."""
 
     def __init__(self, network: Network, data: Path, settings: list[str]) -> None:
         self.network, self.data, self.settings = network, data, [*settings, *SETTINGS]
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        # Each host has a /tmp/ray of its own, and so its own decoded images.
+        # Each host has its own /tmp/ray, and therefore its own image cache.
         self.env = keep | token | HEALTH | {"TSME_CACHE": "/tmp/ray/tsme"}
         self.outside, self.head = network.add("outside"), network.add("head")
         self.web = f"http://{self.head.address}:8265"
-        self.stranger = keep | {"RAY_AUTH_MODE": "disabled", "RAY_API_SERVER_ADDRESS": self.web}
+        self.no_token = keep | {"RAY_AUTH_MODE": "disabled", "RAY_API_SERVER_ADDRESS": self.web}
         self.client = keep | token | {"RAY_API_SERVER_ADDRESS": self.web}
         self._start(self.head, "--head", f"--dashboard-host={self.head.address}")
 
     def join(self) -> Host:
-        """A new host joins."""
+        """Add a host to the cluster."""
         host = self.network.add(f"node{len(self.network.hosts)}")
         self._start(host, f"--address={self.head.address}:6379")
         return host
 
-    def has(self, count: int) -> None:
-        """Let new hosts join until so many nodes live, the head among them; or all but the head die."""
+    def set_size(self, count: int) -> None:
+        """Add hosts until `count` nodes are alive, with the head; for 1, kill all hosts but the head."""
         if count == 1:
             for host in self.network.hosts.values():
                 if host not in (self.head, self.outside):
@@ -142,10 +142,10 @@ class Cluster:
         return listed["data"]["result"]["result"] if listed else []
 
     def _get(self, path: str) -> Any:
-        """What the head's dashboard answers; None if it does not."""
+        """The response of the head's dashboard; None if it does not answer."""
         fetch = [sys.executable, "-S", "-c", FETCH, self.web + path]
-        status, said = self.outside.run(fetch, self.client)
-        return None if status else json.loads(said)
+        status, output = self.outside.run(fetch, self.client)
+        return None if status else json.loads(output)
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +164,15 @@ def ray_hosts(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]
 
 @pytest.fixture(scope="module")
 def undisturbed(ray_hosts: Cluster) -> Job:
-    """A run of ten trials to which nothing happened."""
-    ray_hosts.has(3)
+    """A run of ten trials without any failure."""
+    ray_hosts.set_size(3)
     job = ray_hosts.submit("undisturbed")
     assert len(job.results()["trials"]) == 20
     return job
 
 
 def assert_same(job: Job, other: Job) -> None:
-    """The figures and weights of two jobs agree to the last digit."""
+    """Assert that the figures and weights of two jobs are equal."""
     assert job.results()["trials"] == other.results()["trials"]
     weights, others = job.weights(), other.weights()
     assert weights.keys() == others.keys()
@@ -180,57 +180,57 @@ def assert_same(job: Job, other: Job) -> None:
         assert value.equal(others[name]), name
 
 
-def test_who_has_no_token_is_refused(ray_hosts: Cluster):
-    for env in (ray_hosts.stranger, ray_hosts.client | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
-        status, said = ray_hosts.outside.run([RAY, "job", "submit", "--", "true"], env)
+def test_a_client_without_the_token_is_refused(ray_hosts: Cluster):
+    for env in (ray_hosts.no_token, ray_hosts.client | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+        status, output = ray_hosts.outside.run([RAY, "job", "submit", "--", "true"], env)
         assert status != 0
-        assert "auth" in said.lower(), said
+        assert "auth" in output.lower(), output
 
 
 def test_a_job_trains_on_two_nodes_and_evaluates_on_all(ray_hosts: Cluster, undisturbed: Job):
     assert len(ray_hosts.places(undisturbed, "RayTrainWorker")) == 2
-    assert len(ray_hosts.places(undisturbed, "_describe", "tasks")) == 3
+    assert len(ray_hosts.places(undisturbed, "_embed", "tasks")) == 3
 
 
-@pytest.mark.parametrize("strike", [Host.kill, Host.cut], ids=["killed", "cut off"])
+@pytest.mark.parametrize("fail", [Host.kill, Host.cut], ids=["killed", "disconnected"])
 def test_a_node_lost_in_training_changes_no_figure(
-    ray_hosts: Cluster, undisturbed: Job, strike: Callable[[Host], None], request
+    ray_hosts: Cluster, undisturbed: Job, fail: Callable[[Host], None], request
 ):
-    ray_hosts.has(3)
+    ray_hosts.set_size(3)
     job = ray_hosts.submit(request.node.callspec.id.replace(" ", "-"))
-    job.said("trial 03 reid")
+    job.wait_for_output("trial 03 reid")
     nodes = ray_hosts.alive()
     training = [nodes[id] for id in ray_hosts.places(job, "RayTrainWorker")]
-    struck = next(host for host in training if host is not ray_hosts.head)  # the head may train nothing
-    strike(struck)
-    job.said("resuming from its checkpoint")
+    lost = next(host for host in training if host is not ray_hosts.head)
+    fail(lost)
+    job.wait_for_output("resuming from its checkpoint")
     assert_same(job, undisturbed)
-    assert struck not in ray_hosts.alive().values()
-    struck.kill()
+    assert lost not in ray_hosts.alive().values()
+    lost.kill()
 
 
 def test_a_node_lost_in_evaluation_changes_no_figure(ray_hosts: Cluster, undisturbed: Job):
-    ray_hosts.has(3)
+    ray_hosts.set_size(3)
     out = ray_hosts.network.folder / "evaluated"
     shutil.copytree(undisturbed.out, out)
     for file in (out / "stages").glob("evaluation-*.json"):
         file.unlink()
     job = ray_hosts.submit("evaluated", "--resume")
-    job.said("evaluate")
+    job.wait_for_output("evaluate")
     head = {id for id, host in ray_hosts.alive().items() if host is ray_hosts.head}
-    elsewhere = until(lambda: ray_hosts.places(job, "_describe", "tasks") - head)
-    ray_hosts.alive()[elsewhere.pop()].kill()
+    others = until(lambda: ray_hosts.places(job, "_embed", "tasks") - head)
+    ray_hosts.alive()[others.pop()].kill()
     assert_same(job, undisturbed)
 
 
 def test_a_job_waits_for_a_node_that_joins_late(ray_hosts: Cluster, undisturbed: Job):
-    ray_hosts.has(1)
+    ray_hosts.set_size(1)
     job = ray_hosts.submit("early", "--trials", "1")
-    job.said("takes 2 CPU (2 workers of 1), the cluster has 1")
+    job.wait_for_output("takes 2 CPU (2 workers of 1), the cluster has 1")
     assert "waiting for nodes, up to 15 min" in job.log.read_text()
     ray_hosts.join()
-    job.said("nodes are available after")
-    job.said("trial 01 dsgan")
+    job.wait_for_output("nodes are available after")
+    job.wait_for_output("trial 01 dsgan")
     assert len(ray_hosts.places(job, "RayTrainWorker")) == 2
     rows = [row for row in undisturbed.results()["trials"] if row["trial"] == 1]
     assert job.results()["trials"] == rows

@@ -1,6 +1,6 @@
-"""A worker whose node shares no disk with the driver's: told apart at once, or not needed at all.
+"""A worker on a node that shares no disk with the driver: an error at once, or no need for one (S3).
 
-A mount namespace, which needs root, hides the disks from each other.
+The disks are hidden from each other by a mount namespace, which needs root.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def can_isolate() -> bool:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """What driver and worker each see their own of."""
-    Path("/tmp/ray").mkdir(exist_ok=True)  # only a place to mount on
+    """A folder of which driver and worker each see their own version."""
+    Path("/tmp/ray").mkdir(exist_ok=True)  # a mount point
     (tmp_path / "disk").mkdir()
     return tmp_path / "disk"
 
 
 @pytest.fixture
 def tsme(s3_port: int, disk: Path, tmp_path: Path) -> Iterator[Command]:
-    """Runs the command as the driver of a cluster whose only worker has another disk."""
+    """Runs `tsme` as the driver of a cluster whose only worker has another disk."""
     keep = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     port = free_port()
     address = f"127.0.0.1:{port}"
@@ -58,8 +58,8 @@ def tsme(s3_port: int, disk: Path, tmp_path: Path) -> Iterator[Command]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "TSME_CACHE": str(disk / "cache"),
         "TMPDIR": str(disk),
-        "RAY_TMPDIR": "/tmp",  # whose sockets' names may not be long
-        # Stands for a server: a file that both see.
+        "RAY_TMPDIR": "/tmp",  # paths of sockets must be short
+        # Instead of a server: a file that both see.
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
         "GLOO_SOCKET_IFNAME": "lo",
         "PYTHONPATH": str(ROOT),
@@ -111,12 +111,12 @@ def test_driver_and_worker_share_no_disk(tsme, s3_port, disk, tmp_path, tiny_dat
     assert not list(disk.glob("out/stages"))
 
 
-def test_one_node_sees_all_of_its_disk(ray_here, tmp_path):
-    require_shared({tmp_path / "nothing": "never asked"})
+def test_a_single_node_is_not_checked(ray_here, tmp_path):
+    require_shared({tmp_path / "nothing": "not checked"})
 
 
-def test_what_another_node_does_not_see_is_named(ray_here, tmp_path, monkeypatch):
-    """This node, taken for another."""
+def test_a_file_that_another_node_does_not_see_is_named(ray_here, tmp_path, monkeypatch):
+    """This node is checked as if it were another."""
     node = ray.get_runtime_context().get_node_id()
     monkeypatch.setattr(type(ray.get_runtime_context()), "get_node_id", lambda self: "another")
     assert any(other["NodeID"] == node for other in ray.nodes())

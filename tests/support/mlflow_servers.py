@@ -1,4 +1,4 @@
-"""A real MLflow server with a login, its PostgreSQL, a line that loses answers; commands to log there."""
+"""A real MLflow server with authentication, PostgreSQL, a proxy that loses answers, and commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def wait_for(done: Callable[[], Any], what: str, seconds: float = 120) -> None:
-    """Until `done()` is true."""
+    """Wait until `done()` is true."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -43,9 +43,9 @@ def wait_for(done: Callable[[], Any], what: str, seconds: float = 120) -> None:
 
 
 class Server:
-    """`mlflow server` with basic authentication; it serves artifacts from a folder of its own."""
+    """`mlflow server` with basic authentication, which serves artifacts from a folder of its own."""
 
-    def __init__(self, folder: Path, store: str, secrets_of_store: dict[str, str]) -> None:
+    def __init__(self, folder: Path, store: str, store_secrets: dict[str, str]) -> None:
         self.folder, self.store = folder, store
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -55,13 +55,13 @@ class Server:
             "database_uri": store,
             "admin_username": USER,
             "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
-            # Else every request costs a tenth of a second for the password alone.
+            # Without the cache, checking the password takes a tenth of a second per request.
             "auth_cache_ttl_seconds": "60",
         }
         lines = ["[mlflow]", *(f"{key} = {value}" for key, value in settings.items())]
         (folder / "auth.ini").write_text("\n".join(lines) + "\n")
         own = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING_")}
-        self.env = own | secrets_of_store | {
+        self.env = own | store_secrets | {
             "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
             "MLFLOW_AUTH_ADMIN_PASSWORD": self.password,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
@@ -71,16 +71,16 @@ class Server:
 
     @property
     def login(self) -> dict[str, str]:
-        """What a client needs in its environment."""
+        """The environment variables with which a client logs in."""
         return {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": self.password}
 
     @property
     def artifacts(self) -> Path:
-        """Where artifacts end up; clients are not told."""
+        """Where the server keeps artifacts; clients do not know it."""
         return self.folder / "artifacts"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}"]
         command += ["--workers=1", f"--backend-store-uri={self.store}", "--serve-artifacts"]
         command += [f"--artifacts-destination={self.artifacts}", "--app-name=basic-auth"]
@@ -98,7 +98,7 @@ class Server:
             return False
 
     def stop(self) -> None:
-        """Kill it and its worker in mid-sentence."""
+        """Kill the server and its worker."""
         assert self.process
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -106,18 +106,18 @@ class Server:
 
 @contextmanager
 def postgres() -> Iterator[tuple[str, dict[str, str]]]:
-    """A PostgreSQL of our own on a free port; yields the store's address, and its password's variable."""
+    """Run PostgreSQL on a free port; yields the store's address and the variable of its password."""
     found = sorted(POSTGRES.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    assert found, "the tests of the tracking server want PostgreSQL: apt-get install postgresql"
+    assert found, "the tests of the tracking server need PostgreSQL: apt-get install postgresql"
     binaries, password, port = found[-1].parent, secrets.token_hex(16), free_port()
-    # It refuses to work as root, and for another user not every folder is open.
-    who = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    # PostgreSQL does not run as root, and its user cannot read every folder.
+    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="tsme-postgres-", dir="/tmp"))
     (folder / "password").write_text(password)
-    if who:
+    if user:
         shutil.chown(folder, "postgres")
         shutil.chown(folder / "password", "postgres")
-    options: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL} | who
+    options: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL} | user
     words = [
         "--auth=scram-sha-256",
         "--username=mlflow",
@@ -143,26 +143,26 @@ def postgres() -> Iterator[tuple[str, dict[str, str]]]:
         )
         yield f"postgresql+psycopg://mlflow@127.0.0.1:{port}/mlflow", {"PGPASSWORD": password}
     finally:
-        server.send_signal(signal.SIGINT)  # end now, though clients are connected
+        server.send_signal(signal.SIGINT)  # stop at once, although clients are connected
         server.wait(timeout=60)
         shutil.rmtree(folder)
 
 
 @contextmanager
 def losing_answers(port: int) -> Iterator[tuple[str, list[str]]]:
-    """An address that leads to `port`; the first answer to every request is lost on the way.
+    """A proxy for `port` that loses the first answer to every request.
 
-    Yields the address and the requests whose answers were lost.
+    Yields its address and a list of the requests whose answers were lost.
     """
     seen: set[str] = set()
     lost: list[str] = []
 
-    class Line(BaseHTTPRequestHandler):
-        def pass_on(self) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            there = http.client.HTTPConnection("127.0.0.1", port)
-            there.request(self.command, self.path, body, dict(self.headers))
-            answer = there.getresponse()
+            target = http.client.HTTPConnection("127.0.0.1", port)
+            target.request(self.command, self.path, body, dict(self.headers))
+            answer = target.getresponse()
             content = answer.read()
             self.close_connection = True
             request = f"{self.command} {self.path} {hashlib.sha256(body).hexdigest()}"
@@ -176,24 +176,24 @@ def losing_answers(port: int) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    line = ThreadingHTTPServer(("127.0.0.1", 0), Line)
-    thread = threading.Thread(target=line.serve_forever)
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=proxy.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{line.server_address[1]}", lost
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", lost
     finally:
-        line.shutdown()
+        proxy.shutdown()
         thread.join()
-        line.server_close()
+        proxy.server_close()
 
 
 class Command:
-    """`tsme` on the tiny data, in a working folder and processes of its own."""
+    """`tsme run` on the tiny data set, in its own working folder and process."""
 
     def __init__(self, folder: Path, data: Path, settings: list[str], env: dict[str, str]) -> None:
         self.folder, self.out, self.env = folder, folder / "out", env
@@ -202,7 +202,7 @@ class Command:
         self.arguments += changes
 
     def start(self, *more: str, **env: str) -> subprocess.Popen[str]:
-        """The run; `more` arguments, or variables in the environment."""
+        """Start the run, with `more` arguments and environment variables."""
         return self.tsme(*self.arguments, *more, **env)
 
     def tsme(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
@@ -223,10 +223,10 @@ def output_of(process: subprocess.Popen[str]) -> str:
 
 
 def run_of(client: MlflowClient, command: Command) -> dict[str, Any]:
-    """The MLflow runs of a command, by name; none of them twice."""
+    """The MLflow runs of a command, by name; fails if two have the same name."""
     parent = client.get_run(json.loads((command.out / "run.json").read_text())["mlflow_run"])
-    mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    found = [parent, *client.search_runs([parent.info.experiment_id], mine)]
+    of_parent = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    found = [parent, *client.search_runs([parent.info.experiment_id], of_parent)]
     runs = {run.info.run_name: run for run in found}
     assert len(runs) == len(found)
     return runs
@@ -241,7 +241,7 @@ def steps(client: MlflowClient, command: Command, name: str) -> int:
 
 
 def records(client: MlflowClient, command: Command) -> dict[str, Any]:
-    """All that MLflow has of a command, by run: what was measured at each step, but not for how long."""
+    """What MLflow stores of a command, by run name; without the durations of epochs."""
     kept = {}
     for name, run in run_of(client, command).items():
         metrics = {

@@ -1,7 +1,7 @@
-"""Hosts on one machine: network namespaces on a bridge, with processes and a disk for Ray of their own.
+"""Several hosts on one machine: network namespaces, connected by a bridge.
 
-What a host runs sees its own network (`eth0`), processes, host name, /dev/shm and /tmp/ray; the rest of
-the file system is shared, as a network file system would be. Needs root.
+A host has its own network (`eth0`), processes, host name, /dev/shm and /tmp/ray. The rest of the file
+system is shared, like a network file system. Needs root.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-# Nobody outside of the namespaces sees these addresses.
+# These addresses exist in the namespaces only.
 ADDRESS = "10.213.0.{}"
 PREFIX = "tsme"
-# `ip netns exec` shows the files here, by namespace, in place of those in /etc.
-NAMES = Path("/etc/netns")
+# `ip netns exec` shows the files of NETNS_FILES/NETNS_FILESPACE in place of those in /etc.
+NETNS_FILES = Path("/etc/netns")
 TOOLS = ("ip", "unshare", "setpriv")
-# Everything a host starts dies with its first process, which dies with the test's.
+# The processes of a host end with its first one, which ends with the test process.
 ISOLATED = (
     "setpriv --pdeathsig KILL -- ip netns exec {} unshare --uts --pid --fork --kill-child --mount-proc"
 )
@@ -33,7 +33,7 @@ shift 2; exec "$@"
 
 
 def why_impossible() -> str | None:
-    """What this machine lacks for namespaces, if anything."""
+    """Why network namespaces do not work on this machine; None if they do."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"network namespaces need {' and '.join(missing)}"
@@ -44,20 +44,20 @@ def why_impossible() -> str | None:
 
 
 def sh(command: str) -> None:
-    """Run a command; raise with what it said if it fails."""
+    """Run a command; raise RuntimeError with its errors if it fails."""
     done = subprocess.run(command.split(), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{command}: {done.stderr.strip()}")
 
 
 def remove(namespace: str) -> None:
-    """Remove a namespace, with what is plugged into it."""
+    """Remove a namespace and its network devices."""
     subprocess.run(["ip", "netns", "delete", namespace], capture_output=True)
-    shutil.rmtree(NAMES / namespace, ignore_errors=True)
+    shutil.rmtree(NETNS_FILES / namespace, ignore_errors=True)
 
 
 def remove_left_over() -> None:
-    """Remove the namespaces of tests that were killed; their processes are gone already."""
+    """Remove the namespaces of killed tests, whose processes have ended."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
     for name, pid in re.findall(rf"^({PREFIX}(\d+)-\w+)", listed, re.MULTILINE):
         if not Path("/proc", pid).exists():
@@ -66,7 +66,7 @@ def remove_left_over() -> None:
 
 @dataclass
 class Host:
-    """A host of a `Network`. What it starts ends with `kill`, or with the network."""
+    """A host of a `Network`. Its processes end with `kill`, or with the network."""
 
     name: str
     address: str
@@ -78,7 +78,7 @@ class Host:
     def start(
         self, command: list[str], env: Mapping[str, str], out: IO[str] | int
     ) -> subprocess.Popen[str]:
-        """Start a command here, its output and errors going to `out`."""
+        """Start a command on this host; its output and errors go to `out`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         isolated = [*ISOLATED.format(self.namespace).split(), "--", "sh", "-c", SETUP, "sh"]
         process = subprocess.Popen(
@@ -89,16 +89,16 @@ class Host:
         return process
 
     def run(self, command: list[str], env: Mapping[str, str], timeout: float = 60) -> tuple[int, str]:
-        """Exit status and output of a command run here."""
+        """Run a command on this host; returns exit status and output."""
         process = self.start(command, env, subprocess.PIPE)
         try:
-            said, _ = process.communicate(timeout=timeout)
+            output, _ = process.communicate(timeout=timeout)
         finally:
             self._end(process)
-        return process.returncode, said
+        return process.returncode, output
 
     def kill(self) -> None:
-        """End everything that runs here, as a power cut would, but for the network's last words."""
+        """Kill all processes of the host. Unlike after a power cut, its connections are closed."""
         for process in list(self.processes):
             self._end(process)
 
@@ -108,12 +108,12 @@ class Host:
         self.processes.remove(process)
 
     def cut(self) -> None:
-        """Pull the network cable: what runs here goes on, unheard."""
+        """Disconnect the host from the network. Its processes continue."""
         sh(f"ip -n {self.switch} link set dev {self.name} down")
 
 
 class Network:
-    """A bridge and the hosts on it, by name; all gone at the end of the block."""
+    """A bridge and its hosts, by name. All are removed at the end of the block."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -123,7 +123,7 @@ class Network:
         self.hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Network:
-        Path("/tmp/ray").mkdir(exist_ok=True)  # only a place to mount on
+        Path("/tmp/ray").mkdir(exist_ok=True)  # a mount point
         remove_left_over()
         try:
             self._namespace(self.switch)
@@ -140,7 +140,7 @@ class Network:
         self._remove()
 
     def add(self, name: str) -> Host:
-        """A new host, of a short name never used before, plugged in."""
+        """Add and connect a host. Its name is short and was not used before."""
         host = Host(
             name=name,
             address=ADDRESS.format(len(self.hosts) + 1),
@@ -148,8 +148,8 @@ class Network:
             switch=self.switch,
             folder=self.folder / name,
         )
-        # What Debian writes: the machine's own name leads to where no other machine finds it.
-        own = NAMES / host.namespace
+        # As on Debian: the host name resolves to an address that other hosts cannot reach.
+        own = NETNS_FILES / host.namespace
         own.mkdir(parents=True)
         (own / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
         self._namespace(host.namespace)

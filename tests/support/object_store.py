@@ -1,4 +1,4 @@
-"""S3 on this machine for the tests: moto answers to the real protocol, clients are the real ones."""
+"""S3 on this machine for the tests: moto serves the real protocol to the real clients."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def free_port() -> int:
 
 
 def wait_for(port: int) -> None:
-    """Until somebody listens there."""
+    """Wait until a server listens on the port."""
     deadline = time.monotonic() + 60
     while True:
         with socket.socket() as probe:
             if not probe.connect_ex(("127.0.0.1", port)):
                 return
-        assert time.monotonic() < deadline, f"nobody listens on port {port}"
+        assert time.monotonic() < deadline, f"no server listens on port {port}"
         time.sleep(0.1)
 
 
 def environment(port: int) -> dict[str, str]:
-    """Where clients find it. This also keeps the tests from a developer's own buckets."""
+    """The environment variables of its clients, which also keep the tests away from real buckets."""
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": USER,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",  # asking a machine that there is not takes seconds
+        "AWS_EC2_METADATA_DISABLED": "true",  # looking for EC2's metadata service takes seconds
     }
 
 
 @contextmanager
 def serving(port: int, log: Path) -> Iterator[Any]:
-    """The server with one bucket, named `bucket`; yields boto3's client."""
+    """Run the server with one bucket, named `bucket`; yields boto3's client."""
     with log.open("w") as output:
         server = subprocess.Popen([sys.executable, "-c", SERVE, str(port)], stdout=output, stderr=output)
     try:
@@ -69,7 +69,7 @@ def serving(port: int, log: Path) -> Iterator[Any]:
 
 
 def contents(client: Any, prefix: str) -> dict[str, bytes]:
-    """Every file below, by key."""
+    """The contents of all files whose key begins with `prefix`, by key."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     return {
@@ -80,7 +80,7 @@ def contents(client: Any, prefix: str) -> dict[str, bytes]:
 
 
 class Cable:
-    """A way to the server that breaks for good after `size` bytes towards it."""
+    """A connection to the server that breaks for good after `size` bytes sent to it."""
 
     def __init__(self, port: int, size: int) -> None:
         self.server, self.left = port, size

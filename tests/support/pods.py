@@ -1,4 +1,4 @@
-"""Containers of a pod, run by buildah without a container engine: one network, one set of processes."""
+"""The containers of a pod, run with buildah: one network, one process space, no container engine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-SERVICES = ("tsme-postgres", "tsme-mlflow", "tsme-head-svc")  # all at one address here
+SERVICES = ("tsme-postgres", "tsme-mlflow", "tsme-head-svc")  # all have the same address here
 
 
 def run(*command: str | Path, timeout: int = 600, **options: Any) -> str:
-    """Standard output of a command that must succeed."""
+    """Run a command that must succeed; returns its standard output."""
     words = [str(word) for word in command]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=timeout, **options)
     assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout[-3000:]}"
@@ -21,7 +21,7 @@ def run(*command: str | Path, timeout: int = 600, **options: Any) -> str:
 
 
 class Pod:
-    """A network and the processes in it, cut off from this machine's, for several containers."""
+    """A network and a process space for several containers, isolated from this machine's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,14 +36,14 @@ class Pod:
         run(*self.enter, "ip", "link", "set", "lo", "up")
 
     def close(self) -> None:
-        """End every process, then forget the containers."""
-        self.anchor.kill()  # and with it the first process, and so all of them
+        """End all processes and remove the containers."""
+        self.anchor.kill()  # and with it the namespace's first process, which ends all others
         self.anchor.wait()
         for container in self.containers:
             run("buildah", "rm", container)
 
     def container(self, image: str, template: dict[str, Any]) -> Container:
-        """A container with the volumes and environment of the first one of a pod template."""
+        """A container with the volumes and environment of a pod template's first container."""
         hosts = [f"--add-host={name}:127.0.0.1" for name in SERVICES]
         name = run("buildah", "from", *hosts, image)
         self.containers.append(name)
@@ -51,7 +51,7 @@ class Pod:
 
 
 class Container:
-    """A container of a pod: emptyDir volumes are folders of its own, claims those of the pod."""
+    """A container of a pod. Its emptyDir volumes are its own folders; claims are shared by the pod."""
 
     def __init__(self, pod: Pod, name: str, spec: dict[str, Any]) -> None:
         self.pod, self.name = pod, name
@@ -72,28 +72,28 @@ class Container:
             self.options += ["--volume", f"{source}:{path}"]
 
     def command(self, words: list[str], env: dict[str, str]) -> list[str]:
-        """What runs `words` in the container, with the values `env` has for secrets and the like."""
+        """The command that runs `words` in the container; `env` has values for secrets."""
         plain = {v["name"]: v["value"] for v in self.spec.get("env", []) if "value" in v}
         variables = [f"--env={key}={value}" for key, value in (plain | env).items()]
         return [*self.pod.enter, "buildah", "run", *self.options, *variables, self.name, "--", *words]
 
     def start(self, words: list[str], env: dict[str, str], log: str) -> subprocess.Popen[bytes]:
-        """Start `words`; what they print goes to the file `log`."""
+        """Start `words`; their output goes to the file `log`."""
         out = (self.pod.folder / log).open("wb")
         return subprocess.Popen(self.command(words, env), stdout=out, stderr=subprocess.STDOUT)
 
     def run(self, words: list[str], env: dict[str, str] | None = None) -> str:
-        """Standard output of `words`, which must succeed."""
+        """Run `words`, which must succeed; returns their output."""
         return run(*self.command(words, env or {}), stderr=subprocess.STDOUT)
 
     def written(self) -> list[str]:
-        """Files its user made in the image's own file system, which is read-only in a cluster."""
+        """Files that its user created in the image's file system, which is read-only in a cluster."""
         top = Path(run("buildah", "mount", self.name)).with_name("diff")
         return [str(path) for path in top.rglob("*") if path.lstat().st_uid == 1000 and not path.is_dir()]
 
 
 def wait_for(done: Any, what: str, seconds: int = 120) -> None:
-    """Until `done()` is true."""
+    """Wait until `done()` is true."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -101,7 +101,7 @@ def wait_for(done: Any, what: str, seconds: int = 120) -> None:
 
 
 def answers(pod: Pod, port: int, path: str, host: str = "10.1.2.3") -> bool:
-    """Whether this is answered with success: asked by a number, as the kubelet does, or by name."""
+    """Whether a request for this host succeeds; by default an address, as in the kubelet's probes."""
     words = ["curl", "--fail", "--silent", "--max-time", "5", "--header", f"Host: {host}:{port}"]
-    asked = [*pod.enter, *words, f"http://127.0.0.1:{port}{path}"]
-    return subprocess.run(asked, capture_output=True).returncode == 0
+    command = [*pod.enter, *words, f"http://127.0.0.1:{port}{path}"]
+    return subprocess.run(command, capture_output=True).returncode == 0

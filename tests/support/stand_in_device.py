@@ -1,10 +1,10 @@
-"""A device that is not the CPU, for machines that have none: much that would stumble on a GPU stumbles.
+"""A stand-in for a GPU on machines without one: most code that would fail on a GPU fails on it too.
 
-Its tensors say they are on PyTorch's device "meta", and keep their values in the CPU's memory. As on a
-GPU, an operation on tensors from here and from there is refused, and NumPy's view of a tensor there, and
-numbers drawn there by a generator that is here; and it is told what the host would wait for. Values are
-the CPU's, so equal figures say that nothing depends on where a tensor is, not what a GPU would compute.
-What asks for CUDA by name is not met: pinned memory, how much room there is, autocast, NCCL.
+Its tensors report PyTorch's device "meta" and keep their values in the CPU's memory. As on a GPU, these
+are refused: operations on tensors of both devices, NumPy views of its tensors, random numbers drawn on it
+by a generator of the CPU. It records the operations that the host would wait for. Values are computed
+by the CPU, so equal results show that nothing depends on where a tensor is, not what a GPU would compute.
+Code that names CUDA is not covered: pinned memory, free memory, autocast, NCCL.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-ELSEWHERE = torch.device("meta")
+STAND_IN = torch.device("meta")
 CPU = torch.device("cpu")
 MOVES = {"_to_copy", "copy_", "to"}
-# What is chosen by rows may be elsewhere while the rows are here, the one mixture a GPU takes.
-INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-# How large their results are depends on values, so the host waits for them.
-COUNTED = {
+# Indexing: the one operation for which a GPU accepts an index on the CPU.
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
+# The size of their results depends on values, so the host waits for them.
+VALUE_SIZED = {
     "masked_select", "nonzero", "repeat_interleave", "unique_consecutive", "unique_dim", "_unique2",
 }  # fmt: skip
 
 
-class Away(Tensor):
-    """A tensor elsewhere; `held` are its values."""
+class StandInTensor(Tensor):
+    """A tensor on the stand-in device; `values` is the tensor of the CPU that it wraps."""
 
-    held: Tensor
+    values: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held: Tensor) -> Away:
+    def __new__(cls, values: Tensor) -> StandInTensor:
         return Tensor._make_wrapper_subclass(
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(),
-            dtype=held.dtype, device=ELSEWHERE,
+            cls, values.shape, strides=values.stride(), storage_offset=values.storage_offset(),
+            dtype=values.dtype, device=STAND_IN,
         )  # fmt: skip
 
-    def __init__(self, held: Tensor) -> None:
-        self.held = held
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -55,40 +55,40 @@ class Away(Tensor):
         return self.cpu().tolist()
 
 
-class Elsewhere(TorchDispatchMode):
-    """While it is on, tensors can be sent to ELSEWHERE; `fetched` names what the host had to wait for."""
+class StandInMode(TorchDispatchMode):
+    """Lets tensors be sent to STAND_IN; `waited_for` lists the operations the host would wait for."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fetched: list[str] = []
+        self.waited_for: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = _call(func, args, kwargs or {})
-        there = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Away)]
-        here = [x for x in tree_leaves(result) if not isinstance(x, Away) and x is not None]
+        on_device = [x for x in tree_leaves((args, kwargs)) if isinstance(x, StandInTensor)]
+        on_cpu = [x for x in tree_leaves(result) if not isinstance(x, StandInTensor) and x is not None]
         name = func.overloadpacket.__name__
-        masked = name in INDEXED and any(
+        masked = name in INDEXING and any(
             x.dtype == torch.bool for x in tree_leaves(args[1]) if x is not None
         )
-        if there and (here or masked or name in COUNTED):
-            self.fetched.append(name)
+        if on_device and (on_cpu or masked or name in VALUE_SIZED):
+            self.waited_for.append(name)
         return result
 
 
 @contextmanager
-def elsewhere() -> Iterator[Elsewhere]:
-    """A second device, with what PyTorch must be told so that it treats it as one that computes."""
+def stand_in_device() -> Iterator[StandInMode]:
+    """Enable the stand-in device, and make PyTorch treat "meta" as a device that computes."""
     supported = "torch.optim.optimizer._get_fused_kernels_supported_devices"
     autocast = torch.autocast
     swap = torch.__future__.get_swap_module_params_on_conversion()
-    # Weights that are moved shall be other tensors: `.data =` cannot change what they hold.
+    # Moved parameters become new tensors: assigning `.data` cannot change a wrapped tensor.
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
         with (
-            patch(supported, lambda: ["cpu", ELSEWHERE.type]),
+            patch(supported, lambda: ["cpu", STAND_IN.type]),
             patch("torch.autocast", lambda device, *a, **k: autocast("cpu", *a, **k)),
             warnings.catch_warnings(),
-            Elsewhere() as mode,
+            StandInMode() as mode,
         ):
             warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # it does copy
             yield mode
@@ -97,39 +97,40 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The operation on what its tensors hold; its result is where PyTorch would have it."""
+    """Run the operation on the wrapped tensors; put its result where PyTorch would put it."""
     leaves = tree_leaves((args, kwargs))
-    away = [x for x in leaves if isinstance(x, Away)]
-    here = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, Away)]
-    asked = [x for x in leaves if isinstance(x, torch.device)]
-    there = asked[0] == ELSEWHERE if asked else bool(away)
+    on_device = [x for x in leaves if isinstance(x, StandInTensor)]
+    on_cpu = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, StandInTensor)]
+    devices = [x for x in leaves if isinstance(x, torch.device)]
+    to_device = devices[0] == STAND_IN if devices else bool(on_device)
     name = func.overloadpacket.__name__
     if name == "copy_":
-        there = isinstance(args[0], Away)
-    elif name not in MOVES and away:
-        # Rows to index with may be here, what is indexed and what is put there may not.
-        _refuse_mixture(func, (args[0], args[2:]) if name in INDEXED else (args, kwargs))
-    if there and any(isinstance(x, torch.Generator) for x in leaves):
-        raise RuntimeError(f"{func}: a generator of the CPU cannot draw elsewhere")
+        to_device = isinstance(args[0], StandInTensor)
+    elif name not in MOVES and on_device:
+        # The index may be on the CPU; the indexed tensor and the new values may not.
+        _refuse_mixture(func, (args[0], args[2:]) if name in INDEXING else (args, kwargs))
+    if to_device and any(isinstance(x, torch.Generator) for x in leaves):
+        raise RuntimeError(f"{func}: a generator of the CPU cannot draw on the stand-in device")
 
-    def unwrap_model(x: Any) -> Any:
-        return x.held if isinstance(x, Away) else CPU if isinstance(x, torch.device) else x
+    def unwrap(x: Any) -> Any:
+        return x.values if isinstance(x, StandInTensor) else CPU if isinstance(x, torch.device) else x
 
-    result = func(*tree_map(unwrap_model, args), **tree_map(unwrap_model, kwargs))
+    result = func(*tree_map(unwrap, args), **tree_map(unwrap, kwargs))
 
-    def placed(x: Any) -> Any:
+    def wrap(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        mine = next((a for a in away if a.held is x), None)
-        if there:
-            return mine if mine is not None else Away(x.clone() if any(h is x for h in here) else x)
-        return x if mine is None else x.clone()
+        owner = next((tensor for tensor in on_device if tensor.values is x), None)
+        if to_device:
+            shared = any(tensor is x for tensor in on_cpu)
+            return owner if owner is not None else StandInTensor(x.clone() if shared else x)
+        return x if owner is None else x.clone()
 
-    return tree_map(placed, result)
+    return tree_map(wrap, result)
 
 
 def _refuse_mixture(func: Any, arguments: Any) -> None:
-    """Raise if any of them is here, but for single numbers."""
+    """Raise RuntimeError if a tensor, other than a single number, is on the CPU."""
     for x in tree_leaves(arguments):
-        if isinstance(x, Tensor) and not isinstance(x, Away) and x.dim():
-            raise RuntimeError(f"{func}: a tensor {tuple(x.shape)} is here, another elsewhere")
+        if isinstance(x, Tensor) and not isinstance(x, StandInTensor) and x.dim():
+            raise RuntimeError(f"{func}: a tensor {tuple(x.shape)} is on the CPU, another on the device")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from tests.support.stand_in_device import CPU, ELSEWHERE, elsewhere
+from tests.support.stand_in_device import CPU, STAND_IN, stand_in_device
 from tsme.config import BackboneConfig, Config, ImageConfig, override
 from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES
@@ -56,20 +56,20 @@ def same_files(one: Path, two: Path) -> bool:
 
 
 def test_the_stand_in_refuses_what_a_gpu_refuses():
-    with elsewhere():
-        there, rows = torch.ones(3, 4).to(ELSEWHERE), torch.tensor([0, 2])
-        assert there.device == ELSEWHERE and (2 * there + torch.tensor(1.0)).device == ELSEWHERE
-        assert there[rows].device == ELSEWHERE and there[rows].shape == (2, 4)
+    with stand_in_device():
+        there, rows = torch.ones(3, 4).to(STAND_IN), torch.tensor([0, 2])
+        assert there.device == STAND_IN and (2 * there + torch.tensor(1.0)).device == STAND_IN
+        assert there[rows].device == STAND_IN and there[rows].shape == (2, 4)
         for mixture in (
             lambda: there + torch.ones(3, 4),
-            lambda: torch.arange(3)[rows.to(ELSEWHERE)],
+            lambda: torch.arange(3)[rows.to(STAND_IN)],
             lambda: there.index_put((rows,), torch.ones(2, 4)),
             lambda: there.gather(1, torch.zeros(3, 1, dtype=torch.int64)),
         ):
-            with pytest.raises(RuntimeError, match="is here"):
+            with pytest.raises(RuntimeError, match="is on the CPU"):
                 mixture()
         with pytest.raises(RuntimeError, match="generator"):
-            torch.rand(3, device=ELSEWHERE, generator=torch.Generator())
+            torch.rand(3, device=STAND_IN, generator=torch.Generator())
         with pytest.raises(RuntimeError, match="numpy"):
             there.numpy()
         assert there.sum().item() == 12 and there.cpu().numpy().sum() == 12
@@ -95,18 +95,18 @@ def test_the_stand_in_refuses_what_a_gpu_refuses():
     ],
 )
 def test_the_stand_in_notes_operations_that_the_host_waits_for(operation, waits):
-    with elsewhere() as mode:
-        there = torch.arange(3).to(ELSEWHERE)
-        assert not mode.fetched
+    with stand_in_device() as mode:
+        there = torch.arange(3).to(STAND_IN)
+        assert not mode.waited_for
         operation(there)
-        assert bool(mode.fetched) == waits
+        assert bool(mode.waited_for) == waits
 
 
 @pytest.mark.parametrize("kind", [Worker, Roomy])
 def test_a_trial_trains_on_the_device(training, kind):
     there = replace(training, folder=training.folder.parent / "there")
-    with elsewhere():
-        results_there = figures(run_stages(there, kind(device=ELSEWHERE)))
+    with stand_in_device():
+        results_there = figures(run_stages(there, kind(device=STAND_IN)))
     assert results_there == figures(run_stages(training, Worker()))
     assert same_files(there.generators_file, training.generators_file)
     assert same_files(there.model_file, training.model_file)
@@ -115,8 +115,8 @@ def test_a_trial_trains_on_the_device(training, kind):
 def test_validation_on_the_device_gives_the_same_figures(training, make_split):
     validated = replace(training, validation=make_split(range(5, 9)))
     there = replace(validated, folder=training.folder.parent / "there")
-    with elsewhere():
-        results_there = figures(run_stages(there, Roomy(device=ELSEWHERE)))
+    with stand_in_device():
+        results_there = figures(run_stages(there, Roomy(device=STAND_IN)))
     assert results_there == figures(run_stages(validated, Worker()))
     assert "val_mAP" in results_there[-1][-1]
 
@@ -124,12 +124,12 @@ def test_validation_on_the_device_gives_the_same_figures(training, make_split):
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
 def test_training_on_the_device_resumes_from_a_checkpoint(training, stage):
     there = replace(training, folder=training.folder.parent / "there")
-    with elsewhere():
-        stream = run_stages(there, Roomy(device=ELSEWHERE))
+    with stand_in_device():
+        stream = run_stages(there, Roomy(device=STAND_IN))
         first = next(r for r in stream if (r.stage, r.epoch) == (stage, 1))
         saved = _as_loaded(first)
         stream.close()
-        resumed = figures(run_stages(there, Roomy(device=ELSEWHERE), saved))
+        resumed = figures(run_stages(there, Roomy(device=STAND_IN), saved))
     assert resumed == figures(run_stages(training, Worker()))[-len(resumed) :]
     assert resumed[0][:2] == (stage, 2)
 
@@ -143,9 +143,9 @@ def test_a_trained_model_embeds_on_the_device(training, make_split):
     list(run_stages(training, Worker()))
     images = training.images.split(make_split(range(5, 9)))
     here = embed_trial(load_model(training.model_file, CPU), images, CPU, flips=[False, True])
-    with elsewhere():
-        model = load_model(training.model_file, ELSEWHERE)
-        there = embed_trial(model, images, ELSEWHERE, flips=[False, True])
+    with stand_in_device():
+        model = load_model(training.model_file, STAND_IN)
+        there = embed_trial(model, images, STAND_IN, flips=[False, True])
     for flip, modality in ((f, m) for f in here for m in MODALITIES):
         assert np.array_equal(there[flip][modality], here[flip][modality])
 
@@ -154,8 +154,8 @@ def test_translations_are_scored_on_the_device(tiny, noise):
     images = {m: noise(12, k) for k, m in enumerate(MODALITIES)}
     ground_truths = {m: noise(12, k + 5) for k, m in enumerate(MODALITIES)}
     results = []
-    for device in (CPU, ELSEWHERE):
-        with elsewhere():
+    for device in (CPU, STAND_IN):
+        with stand_in_device():
             torch.manual_seed(0)
             features = FeatureExtractor.of_backbone(build_backbone(tiny.reid.backbone))
             held = HeldOutImages(images, ground_truths, dict.fromkeys(MODALITIES, features))
@@ -176,8 +176,8 @@ def test_a_backbone_pretrains_on_the_device(noise, tmp_path):
     weights = SyntheticWeights(backbone, ImageConfig(height=32, width=16, padding=2), recipe)
     data = noise(16), torch.arange(4).repeat_interleave(4)
     here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
-    with elsewhere():
-        results_there = figures(pretrain(weights, *data, there, Roomy(device=ELSEWHERE)))
+    with stand_in_device():
+        results_there = figures(pretrain(weights, *data, there, Roomy(device=STAND_IN)))
     assert results_there == figures(pretrain(weights, *data, here, Worker()))
     assert same_files(there, here)
 
@@ -186,11 +186,11 @@ def test_a_backbone_pretrains_on_the_device(noise, tmp_path):
 @pytest.mark.parametrize("stage", ["dsgan", "reid"])
 def test_a_step_waits_for_no_result_of_the_device(make_task, stage, kind):
     """The host prepares the next step while the device computes this one."""
-    with elsewhere() as mode:
-        task: DsganTask | ReidTask = make_task(stage, worker=kind(device=ELSEWHERE))
+    with stand_in_device() as mode:
+        task: DsganTask | ReidTask = make_task(stage, worker=kind(device=STAND_IN))
         for epoch in (1, 2):  # the image pools are full in the second
             for batch in task.step_batches(epoch):
-                mode.fetched.clear()
+                mode.waited_for.clear()
                 terms = task.step(batch)
-                assert terms["total"].device == ELSEWHERE
-                assert not mode.fetched
+                assert terms["total"].device == STAND_IN
+                assert not mode.waited_for
