@@ -1,4 +1,4 @@
-"""SYSU-MM01, LLCM and a table of one's own through the whole chain, from the command line."""
+"""The whole workflow on SYSU-MM01, LLCM and a table, from the command line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tests.support.file_access import counting
 from tsme.config import DatasetName
 from tsme.synthetic.generate import generate
+from workflows import pipeline
 from workflows.cli.main import main
 
 # The presets are the paper's recipe at full size.
@@ -51,7 +53,7 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[tuple[DatasetName, Path, Path]]:
-    """Layout, its data, and the working folder, in which out holds a finished run."""
+    """A layout, its data, and the working folder with a finished run in out."""
     layout: DatasetName = request.param
     folder = tmp_path_factory.mktemp(layout)
     data = folder / "data"
@@ -67,7 +69,7 @@ def results(folder: Path, name: str = "out/results.json") -> dict:
     return json.loads((folder / name).read_text())
 
 
-def test_a_run_measures_all_that_the_protocol_asks_for(finished):
+def test_a_run_evaluates_all_searches_of_the_protocol(finished):
     layout, _, folder = finished
     found = results(folder)
     assert found["dataset"] == layout and found["protocol"].startswith(f"{layout}: ")
@@ -106,7 +108,7 @@ def test_the_registered_model_gives_the_same_figures(finished):
     assert results(folder, "again.json")["trials"] == results(folder)["trials"]
 
 
-def test_one_draw_with_flip_and_re_ranking_beside_the_plain_figure(finished, capsys):
+def test_flip_and_re_ranking_add_rows_to_the_plain_ones(finished, capsys):
     layout, data, folder = finished
     weights = str(folder / "out" / "stages")
     words = ["test", "--dataset", layout, "--data", str(data), "--resume", weights, "--json", "one.json"]
@@ -126,7 +128,7 @@ def test_one_draw_with_flip_and_re_ranking_beside_the_plain_figure(finished, cap
     assert "Rank-20" in printed and "mINP" in printed
 
 
-def test_other_measurements_of_the_same_weights_take_no_new_training(finished, tiny_settings):
+def test_another_evaluation_of_the_same_weights_trains_nothing(finished, tiny_settings):
     layout, data, folder = finished
     products = {path: path.stat().st_mtime_ns for path in (folder / "out/stages").glob("*.safetensors")}
     before = results(folder)
@@ -141,7 +143,7 @@ def test_other_measurements_of_the_same_weights_take_no_new_training(finished, t
 
 
 @pytest.mark.parametrize("choice", [[], ["--trials", "1"]])
-def test_what_cannot_be_measured_is_told_before_anything_is_trained(
+def test_damaged_gallery_draws_end_a_run_before_training(
     tiny_settings, tmp_path, monkeypatch, capsys, choice
 ):
     generate(tmp_path / "data", layout="sysu", identities=6, images=2, seed=0, size=(16, 32), workers=1)
@@ -153,11 +155,24 @@ def test_what_cannot_be_measured_is_told_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
-def test_train_prints_the_table_of_its_protocol(ray_here, tiny_settings, tmp_path, monkeypatch, capsys):
+def test_train_reads_data_once_and_prints_the_table_of_its_protocol(
+    ray_here, tiny_settings, tmp_path, monkeypatch, capsys
+):
     generate(tmp_path / "data", layout="sysu", identities=12, images=2, seed=0, size=(16, 32))
     monkeypatch.chdir(tmp_path)
     settings = [part for pair in tiny_settings + SMALL for part in ("--set", pair)]
-    call("train", "--dataset", "sysu", "--data", "data", "--lr", "0.1", *settings)
+    next_step = pipeline.pretrain_backbones
+
+    def move_data(*arguments, **options) -> None:
+        """After this, neither the command nor Ray's workers can read the data folder."""
+        (tmp_path / "data").rename(tmp_path / "moved")
+        next_step(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "pretrain_backbones", move_data)
+    with counting(tmp_path / "data") as (listed, opened):
+        call("train", "--dataset", "sysu", "--data", "data", "--lr", "0.1", *settings)
+    assert listed and set(listed.values()) == {1}, listed
+    assert {count for path, count in opened.items() if path.endswith(".txt")} == {1}, opened
     printed = capsys.readouterr().out
     assert "Rank-20" in printed and "mINP" in printed and "indoor-search" in printed
     assert str(tmp_path / "runs" / "train-sysu-01" / "stages" / "trial01-") in printed

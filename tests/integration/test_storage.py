@@ -1,4 +1,4 @@
-"""A run that is kept in an S3 bucket: the same figures as one in a folder, and nothing half-written."""
+"""A run in an S3 bucket: the same figures as in a folder, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def data(bucket, tiny_data: Path) -> str:
 
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch):
-    """A process that has not met the store yet, and what sets its environment; all is forgotten."""
+    """A monkeypatch for the environment, without a cached connection to the store before and after."""
     remote._file_system.cache_clear()
     yield monkeypatch
     remote._file_system.cache_clear()
@@ -63,14 +63,14 @@ def run(config, data: str, out: str, *, resume: bool = False) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(ray_here, data: str, tiny_config, tmp_path_factory):
-    """Working folder and results of a run from the bucket into the bucket."""
+    """The working folder and results of a run with data and output in the bucket."""
     folder, before = tmp_path_factory.mktemp("storage"), Path.cwd()
     os.chdir(folder)
     yield folder, run(tiny_config, data, "s3://bucket/run")
     os.chdir(before)
 
 
-def test_all_of_a_run_is_in_the_bucket(finished, bucket):
+def test_all_files_of_a_run_are_in_the_bucket(finished, bucket):
     folder, results = finished
     files = contents(bucket, "run/")
     assert json.loads(files["run/results.json"]) == results
@@ -79,7 +79,7 @@ def test_all_of_a_run_is_in_the_bucket(finished, bucket):
 
 
 @pytest.mark.slow
-def test_a_folder_holds_the_same_figures_and_files(finished, bucket, tiny_config, tiny_data):
+def test_a_run_in_a_folder_has_the_same_figures_and_files(finished, bucket, tiny_config, tiny_data):
     folder, results = finished
     local = run(tiny_config, str(tiny_data), "local")
     for part in ("trials", "summary", "validation", "data_fingerprint"):
@@ -107,7 +107,7 @@ def test_resuming_repeats_nothing(finished, bucket, data, tiny_config):
         run(tiny_config, data, "s3://bucket/run")
 
 
-def test_weights_are_evaluated_where_they_lie(finished, bucket, data):
+def test_weights_in_the_bucket_are_evaluated(finished, bucket, data):
     _, results = finished
     (key,) = [name for name in contents(bucket, "run/stages/trial") if name.endswith(".safetensors")]
     for weights in ("s3://bucket/run/stages", f"s3://bucket/{key}"):
@@ -117,8 +117,8 @@ def test_weights_are_evaluated_where_they_lie(finished, bucket, data):
         assert tested["trials"] == results["trials"]
 
 
-def test_credentials_stay_where_they_are(finished, bucket):
-    """Neither files nor MLflow nor Ray's own logs have them."""
+def test_credentials_are_in_no_file(finished, bucket):
+    """Neither in outputs nor in MLflow's files nor in Ray's logs."""
     import ray
 
     folder, _ = finished
@@ -129,7 +129,7 @@ def test_credentials_stay_where_they_are(finished, bucket):
     assert not any(SECRET.encode() in text for text in texts)
 
 
-def test_another_machine_fetches_the_data_once(bucket, data, tiny_data, tmp_path, monkeypatch):
+def test_another_machine_downloads_the_data_once(bucket, data, tiny_data, tmp_path, monkeypatch):
     first = open_dataset("regdb", any_path(data))
     store = ImageCache(first, fingerprint(first), 32, 16)
     assert store.fingerprint == fingerprint(open_dataset("regdb", tiny_data))
@@ -148,7 +148,7 @@ def test_another_machine_fetches_the_data_once(bucket, data, tiny_data, tmp_path
     assert pickle.loads(sent).load(images).equal(expected)
 
 
-def test_data_that_change_meanwhile_are_refused(bucket, tmp_path, monkeypatch):
+def test_data_that_change_during_a_run_are_refused(bucket, tmp_path, monkeypatch):
     generate_with_progress(any_path("s3://bucket/changing"), "regdb", 8, 2, seed=0, console=QUIET)
     opened = open_dataset("regdb", any_path("s3://bucket/changing"))
     any_path("s3://bucket/changing/idx/test_visible_1.txt").upload(Path(__file__))
@@ -161,7 +161,7 @@ def test_data_that_change_meanwhile_are_refused(bucket, tmp_path, monkeypatch):
         open_dataset("regdb", any_path("s3://bucket/none"))
 
 
-def test_a_table_comes_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch):
+def test_a_table_is_downloaded_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TSME_CACHE", str(tmp_path))
     generate_with_progress(any_path("s3://bucket/own"), "csv", 8, 2, seed=0, console=QUIET)
     (table,) = [key for key in contents(bucket, "own/") if key.endswith(".csv")]
@@ -170,7 +170,7 @@ def test_a_table_comes_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch)
     assert (dataset.root / image.paths[0]).is_file() and dataset.name == "csv"
 
 
-def test_an_upload_cut_off_leaves_what_was_there(bucket, s3_port, tmp_path, clean):
+def test_an_upload_that_is_cut_off_keeps_the_old_file(bucket, s3_port, tmp_path, clean):
     cable = Cable(s3_port, 14_000_000)
     clean.setenv("AWS_ENDPOINT_URL", environment(cable.port)["AWS_ENDPOINT_URL"])
     write_json(any_path("s3://bucket/cut/file"), "old")
@@ -212,7 +212,7 @@ def test_no_server_is_one_line(clean, capsys):
     assert "NETWORK_CONNECTION" in complaint(capsys, *arguments)
 
 
-def test_people_are_drawn_into_a_bucket_and_checked_there(bucket, capsys):
+def test_data_are_generated_and_checked_in_a_bucket(bucket, capsys):
     uri = "s3://bucket/drawn"
     with pytest.raises(SystemExit) as stop:
         main(["data", "synth", uri, "--ids", "8", "--images", "2"])
@@ -223,7 +223,7 @@ def test_people_are_drawn_into_a_bucket_and_checked_there(bucket, capsys):
     assert "is not empty" in complaint(capsys, "data", "synth", uri, "--ids", "8")
 
 
-def test_a_submitted_job_wants_a_server_for_its_runs(clean, tiny_config, bucket):
+def test_a_submitted_job_needs_an_mlflow_server(clean, tiny_config, bucket):
     clean.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     clean.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match=r"s3://bucket/job: .* MLFLOW_TRACKING_URI"):

@@ -1,4 +1,4 @@
-"""Tiny folders: RegDB of two trials over five people, two images of each in either modality; LLCM."""
+"""Tiny data sets: RegDB with two trials, five identities and two images of each per modality; LLCM."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from PIL import Image
 from tests.unit.data.datasets import llcm_cases
 
 # Trial -> training and test identities, drawn so that the trials' overlaps are not symmetric.
-PEOPLE = {1: ([285, 3, 12], [8, 30]), 2: ([3, 8], [12, 285, 30])}
+IDENTITIES = {1: ([285, 3, 12], [8, 30]), 2: ([3, 8], [12, 285, 30])}
 FOLDERS = {"visible": ("Visible", "v"), "thermal": ("Thermal", "t")}
 
 
-def image_paths(modality: str, person: int) -> list[str]:
+def image_paths(modality: str, identity: int) -> list[str]:
     folder, letter = FOLDERS[modality]
-    return [f"{folder}/{person}/male_back_{letter}_{n:05d}_{person}.bmp" for n in (1, 2)]
+    return [f"{folder}/{identity}/male_back_{letter}_{n:05d}_{identity}.bmp" for n in (1, 2)]
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def regdb(tmp_path: Path) -> Path:
     root = tmp_path / "RegDB"
     (root / "idx").mkdir(parents=True)
     for modality in FOLDERS:
-        for person in (3, 8, 12, 30, 285):
-            for number, path in enumerate(image_paths(modality, person)):
+        for identity in (3, 8, 12, 30, 285):
+            for number, path in enumerate(image_paths(modality, identity)):
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
-                colour = (person % 256, 100 * number, 50 if modality == "visible" else 200)
+                colour = (identity % 256, 100 * number, 50 if modality == "visible" else 200)
                 Image.new("RGB", (6, 12), colour).save(root / path)
-        for trial, splits in PEOPLE.items():
-            for split, people in zip(("train", "test"), splits, strict=True):
+        for trial, splits in IDENTITIES.items():
+            for split, identities in zip(("train", "test"), splits, strict=True):
                 lines = [
                     f"{path} {label}\n"
-                    for label, person in enumerate(people)
-                    for path in image_paths(modality, person)
+                    for label, identity in enumerate(identities)
+                    for path in image_paths(modality, identity)
                 ]
                 (root / f"idx/{split}_{modality}_{trial}.txt").write_text("".join(lines))
     return root

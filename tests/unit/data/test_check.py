@@ -1,4 +1,4 @@
-"""The full examination: counts, overlaps, and every fault at once."""
+"""The check of a data set: counts, overlaps, and every fault at once."""
 
 import itertools
 import shutil
@@ -28,7 +28,7 @@ def test_a_good_folder_is_counted(regdb: Path) -> None:
     assert report.sizes == ImageSizes(min_width=6, max_width=9, min_height=10, max_height=12)
 
 
-def test_overlap_of_test_people_with_other_trials_training_people(regdb: Path) -> None:
+def test_overlap_of_test_identities_with_other_trials_training_identities(regdb: Path) -> None:
     seen = check(read_regdb(regdb)).seen
     # Trial 1 tests on 8, 30, of which trial 2 trains on 8; trial 2's 12, 285 are trained in 1.
     assert seen == {(1, 1): 0, (1, 2): 1, (2, 1): 2, (2, 2): 0}
@@ -75,7 +75,7 @@ def test_fault_names_file_and_line() -> None:
     assert str(Fault("idx/a.txt", 7, "is wrong; mend it")) == "idx/a.txt, line 7: is wrong; mend it"
 
 
-def test_counts_unlike_the_published_ones_are_warnings(regdb: Path) -> None:
+def test_counts_that_differ_from_the_published_are_warnings(regdb: Path) -> None:
     report = check(read_regdb(regdb))
     assert report.ok
     assert report.warnings == (
@@ -86,8 +86,8 @@ def test_counts_unlike_the_published_ones_are_warnings(regdb: Path) -> None:
     )
 
 
-def test_only_the_published_counts_are_no_warning(regdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same folder, with its own counts in the place of the published ones."""
+def test_published_counts_are_no_warning(regdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's own counts replace the published ones."""
     monkeypatch.setattr("tsme.data.datasets.regdb.TRIALS", 2)
     monkeypatch.setattr("tsme.data.datasets.regdb._PUBLISHED_IDENTITIES", 5)
     monkeypatch.setattr("tsme.data.datasets.regdb._PUBLISHED_SPLIT", 2)

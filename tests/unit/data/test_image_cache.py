@@ -1,4 +1,4 @@
-"""Decoded images kept on disk: the same pixels, read once, and nothing half-written."""
+"""The image cache: the same pixels, decoded once, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsme.data import image_cache as store_module
+from tsme.data import image_cache
 from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.data.images import decode
@@ -26,7 +26,7 @@ GOOD = "Visible/285/male_back_v_00001_285.bmp"
 
 
 @pytest.fixture
-def pixels(regdb: Path) -> ImageCache:
+def cache(regdb: Path) -> ImageCache:
     return ImageCache(read_regdb(regdb), "f00d", 8, 4)
 
 
@@ -34,91 +34,91 @@ def decoded(root: Path, images: ImageList) -> np.ndarray:
     return np.stack(list(decode([root / path for path in images.paths], 8, 4)))
 
 
-def test_every_split_of_every_trial_has_the_pixels_of_its_files(pixels: ImageCache, regdb: Path) -> None:
+def test_splits_have_the_pixels_of_their_files(cache: ImageCache, regdb: Path) -> None:
     for number in (1, 2):
-        trial = pixels.dataset.trial(number)
+        trial = cache.dataset.trial(number)
         for split in (trial.train, trial.test):
-            images = pixels.split(split)
+            images = cache.split(split)
             for modality in MODALITIES:
                 assert images[modality].dtype == torch.uint8
                 assert np.array_equal(images[modality].numpy(), decoded(regdb, split[modality]))
 
 
-def test_the_first_trials_lists_are_views_and_others_copies(pixels: ImageCache) -> None:
-    mapped, _ = pixels._arrays["visible"]
+def test_lists_of_the_first_trial_are_views_and_others_copies(cache: ImageCache) -> None:
+    mapped, _ = cache._arrays["visible"]
     start = mapped.ctypes.data
 
     def inside(images: ImageList) -> bool:
-        return start <= pixels.load(images).data_ptr() < start + mapped.nbytes
+        return start <= cache.load(images).data_ptr() < start + mapped.nbytes
 
-    assert inside(pixels.dataset.trial(1).train.visible)
-    assert not inside(pixels.dataset.trial(2).train.visible)
+    assert inside(cache.dataset.trial(1).train.visible)
+    assert not inside(cache.dataset.trial(2).train.visible)
 
 
-def test_rows_follow_the_list_not_the_file(pixels: ImageCache) -> None:
-    images = pixels.dataset.trial(1).train.visible.keep([3, 285])
+def test_rows_follow_the_list_not_the_file(cache: ImageCache) -> None:
+    images = cache.dataset.trial(1).train.visible.keep([3, 285])
     backwards = images.take(np.arange(len(images))[::-1])
-    assert torch.equal(pixels.load(backwards), pixels.load(images).flip(0))
+    assert torch.equal(cache.load(backwards), cache.load(images).flip(0))
 
 
-def test_images_are_decoded_once(pixels: ImageCache, regdb: Path) -> None:
+def test_images_are_decoded_once(cache: ImageCache, regdb: Path) -> None:
     calls: list[tuple[int, int]] = []
-    pixels.prepare(lambda done, total: calls.append((done, total)))
+    cache.prepare(lambda done, total: calls.append((done, total)))
     assert calls == [(done, 20) for done in range(1, 21)]
-    before = pixels.split(pixels.dataset.trial(1).test)
+    before = cache.split(cache.dataset.trial(1).test)
     (regdb / GOOD).write_bytes(b"no image any more")
     again = ImageCache(read_regdb(regdb), "f00d", 8, 4)
     again.prepare(lambda done, total: pytest.fail("decoded again"))
-    for modality, images in again.split(pixels.dataset.trial(1).test).items():
+    for modality, images in again.split(cache.dataset.trial(1).test).items():
         assert torch.equal(images, before[modality])
 
 
-def test_writing_to_images_leaves_the_file_alone(pixels: ImageCache) -> None:
-    images = pixels.dataset.trial(1).train.visible
-    first = pixels.load(images)
+def test_writing_to_images_leaves_the_file_alone(cache: ImageCache) -> None:
+    images = cache.dataset.trial(1).train.visible
+    first = cache.load(images)
     before = first.clone()
     first.zero_()
-    assert torch.equal(ImageCache(pixels.dataset, "f00d", 8, 4).load(images), before)
+    assert torch.equal(ImageCache(cache.dataset, "f00d", 8, 4).load(images), before)
 
 
-def test_another_size_or_other_data_are_other_arrays(pixels: ImageCache) -> None:
-    others = [ImageCache(pixels.dataset, "f00d", 12, 4), ImageCache(pixels.dataset, "beef", 8, 4)]
-    assert len({one.folder for one in (pixels, *others)}) == 3
-    images = pixels.dataset.trial(1).train.visible
+def test_another_size_or_other_data_have_their_own_arrays(cache: ImageCache) -> None:
+    others = [ImageCache(cache.dataset, "f00d", 12, 4), ImageCache(cache.dataset, "beef", 8, 4)]
+    assert len({one.folder for one in (cache, *others)}) == 3
+    images = cache.dataset.trial(1).train.visible
     assert others[0].load(images).shape == (6, 3, 12, 4)
 
 
-def test_a_damaged_image_is_named_and_nothing_half_written_stays(pixels: ImageCache, regdb: Path) -> None:
+def test_a_damaged_image_is_named_and_leaves_nothing_half_written(cache: ImageCache, regdb: Path) -> None:
     (regdb / "Thermal/3/male_back_t_00001_3.bmp").write_bytes(b"BM")
     with pytest.raises(UserError, match=r"male_back_t_00001_3\.bmp: cannot be read as an image"):
-        pixels.prepare()
-    assert [path.name for path in cache_folder().iterdir()] == [pixels.folder.with_suffix(".lock").name]
+        cache.prepare()
+    assert [path.name for path in cache_folder().iterdir()] == [cache.folder.with_suffix(".lock").name]
 
 
 def test_a_full_disk_is_an_error_that_names_the_folder(
-    pixels: ImageCache, monkeypatch: pytest.MonkeyPatch
+    cache: ImageCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.np.lib.format, "write_array_header_2_0", full)
+    monkeypatch.setattr(image_cache.np.lib.format, "write_array_header_2_0", full)
     with pytest.raises(UserError, match=r"cache: .*No space left on device.*TSME_CACHE"):
-        pixels.prepare()
-    assert not pixels.folder.exists()
+        cache.prepare()
+    assert not cache.folder.exists()
 
 
-def test_an_interrupted_first_use_is_made_good_by_the_next(pixels: ImageCache) -> None:
+def test_the_next_use_completes_an_interrupted_first_use(cache: ImageCache) -> None:
     def interrupt(done: int, total: int) -> None:
         if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pixels.prepare(interrupt)
-    assert not pixels.folder.exists()
-    assert len(pixels.load(pixels.dataset.trial(1).train.visible)) == 6
+        cache.prepare(interrupt)
+    assert not cache.folder.exists()
+    assert len(cache.load(cache.dataset.trial(1).train.visible)) == 6
 
 
-def test_where_arrays_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TSME_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "tsme"
@@ -126,43 +126,43 @@ def test_where_arrays_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert cache_folder() == Path.home() / ".cache" / "tsme"
 
 
-def test_data_can_go_once_they_are_read(pixels: ImageCache, regdb: Path) -> None:
-    images = pixels.dataset.trial(1).train.visible
-    expected = pixels.load(images).clone()
+def test_data_can_be_deleted_after_decoding(cache: ImageCache, regdb: Path) -> None:
+    images = cache.dataset.trial(1).train.visible
+    expected = cache.load(images).clone()
     shutil.rmtree(regdb)
-    assert torch.equal(ImageCache(pixels.dataset, "f00d", 8, 4).load(images), expected)
+    assert torch.equal(ImageCache(cache.dataset, "f00d", 8, 4).load(images), expected)
 
 
-def test_a_used_store_is_as_small_to_send_as_a_new_one(pixels: ImageCache) -> None:
-    new = len(pickle.dumps(pixels))
-    images = pixels.dataset.trial(1).train.visible
-    expected = pixels.load(images)
-    assert len(pickle.dumps(pixels)) == new < 10_000
-    assert torch.equal(pickle.loads(pickle.dumps(pixels)).load(images), expected)
+def test_a_used_cache_is_sent_without_its_arrays(cache: ImageCache) -> None:
+    new = len(pickle.dumps(cache))
+    images = cache.dataset.trial(1).train.visible
+    expected = cache.load(images)
+    assert len(pickle.dumps(cache)) == new < 10_000
+    assert torch.equal(pickle.loads(pickle.dumps(cache)).load(images), expected)
 
 
-def test_what_a_killed_process_left_is_swept_away(pixels: ImageCache) -> None:
+def test_old_files_of_a_killed_process_are_deleted(cache: ImageCache) -> None:
     cache_folder().mkdir()
-    left = cache_folder() / f".{pixels.folder.name}.0123.partial"
+    left = cache_folder() / f".{cache.folder.name}.0123.partial"
     left.mkdir()
     (left / "visible.npy").write_bytes(b"half")
-    long_ago = time.time() - 2 * store_module.STALE_SECONDS
+    long_ago = time.time() - 2 * image_cache.STALE_SECONDS
     os.utime(left, (long_ago, long_ago))
     young = left.with_name(left.name.replace("0123", "4567"))
     young.mkdir()
-    pixels.prepare()
-    assert not left.exists() and young.exists() and pixels.folder.is_dir()
+    cache.prepare()
+    assert not left.exists() and young.exists() and cache.folder.is_dir()
 
 
-def test_damaged_arrays_are_named(pixels: ImageCache) -> None:
-    pixels.prepare()
-    (pixels.folder / "infrared.npy").write_bytes((pixels.folder / "infrared.npy").read_bytes()[:-5])
-    with pytest.raises(UserError, match=f"{pixels.folder.name}: .*damaged.*delete the folder"):
-        pixels.load(pixels.dataset.trial(1).train.visible)
+def test_damaged_arrays_are_named(cache: ImageCache) -> None:
+    cache.prepare()
+    (cache.folder / "infrared.npy").write_bytes((cache.folder / "infrared.npy").read_bytes()[:-5])
+    with pytest.raises(UserError, match=f"{cache.folder.name}: .*damaged.*delete the folder"):
+        cache.load(cache.dataset.trial(1).train.visible)
 
 
-def test_processes_that_start_together_decode_once(pixels: ImageCache) -> None:
-    """The second waits for the first and finds all done."""
+def test_processes_that_start_together_decode_once(cache: ImageCache) -> None:
+    """The second process waits for the first and decodes nothing."""
     counts: list[int] = []
     entered = threading.Event()
 
@@ -171,8 +171,8 @@ def test_processes_that_start_together_decode_once(pixels: ImageCache) -> None:
         entered.set()
         time.sleep(0.01)
 
-    second = ImageCache(pixels.dataset, pixels.fingerprint, 8, 4)
-    first = threading.Thread(target=pixels.prepare, args=(slow,))
+    second = ImageCache(cache.dataset, cache.fingerprint, 8, 4)
+    first = threading.Thread(target=cache.prepare, args=(slow,))
     first.start()
     assert entered.wait(30)
     second.prepare(lambda done, total: pytest.fail("decoded twice"))
@@ -180,16 +180,16 @@ def test_processes_that_start_together_decode_once(pixels: ImageCache) -> None:
     assert counts == list(range(1, 21))
 
 
-def test_an_array_that_another_process_put_there_first_is_taken(
-    pixels: ImageCache, monkeypatch: pytest.MonkeyPatch
+def test_arrays_that_another_process_finished_first_are_used(
+    cache: ImageCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a lock does not hold between machines."""
+    """As on a file system that does not share locks between machines."""
 
-    def quicker(done: int, total: int) -> None:
+    def finish_first(done: int, total: int) -> None:
         if done == total:
-            monkeypatch.setattr(store_module, "FileLock", lambda _: nullcontext())
-            ImageCache(pixels.dataset, pixels.fingerprint, 8, 4).prepare()
+            monkeypatch.setattr(image_cache, "FileLock", lambda _: nullcontext())
+            ImageCache(cache.dataset, cache.fingerprint, 8, 4).prepare()
 
-    pixels.prepare(quicker)
-    assert len(pixels.load(pixels.dataset.trial(1).train.visible)) == 6
+    cache.prepare(finish_first)
+    assert len(cache.load(cache.dataset.trial(1).train.visible)) == 6
     assert not list(cache_folder().glob(".*.partial"))

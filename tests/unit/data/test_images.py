@@ -40,8 +40,8 @@ def test_equal_size_is_kept_and_other_sizes_are_resized_bilinearly(tmp_path: Pat
     (same,) = decoded(tmp_path, ["a.png"], 16, 8)
     assert np.array_equal(same.transpose(1, 2, 0), pixels)
     (halved,) = decoded(tmp_path, ["a.png"], 8, 5)
-    wanted = Image.fromarray(pixels).resize((5, 8), Image.Resampling.BILINEAR)
-    assert np.array_equal(halved.transpose(1, 2, 0), np.asarray(wanted))
+    expected = Image.fromarray(pixels).resize((5, 8), Image.Resampling.BILINEAR)
+    assert np.array_equal(halved.transpose(1, 2, 0), np.asarray(expected))
 
 
 def test_no_images(tmp_path: Path) -> None:
@@ -92,8 +92,8 @@ def test_grayscale_agrees_with_the_definition_and_with_pillow() -> None:
     assert result.dtype == torch.uint8 and result.shape == images.shape
     for y, x in np.ndindex(9, 7):
         red, green, blue = (float(v) for v in pixels[y, x])
-        wanted = round(0.299 * red + 0.587 * green + 0.114 * blue)
-        assert result[:, y, x].tolist() == [wanted] * 3
+        expected = round(0.299 * red + 0.587 * green + 0.114 * blue)
+        assert result[:, y, x].tolist() == [expected] * 3
     pillow = np.asarray(Image.fromarray(pixels).convert("L")).astype(int)
     assert np.abs(result[0].numpy().astype(int) - pillow).max() <= 1
 
@@ -105,9 +105,9 @@ def test_grayscale_keeps_float_types_and_leading_dimensions(dtype: torch.dtype) 
     result = grayscale(images)
     assert result.dtype == dtype and result.shape == images.shape
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).reshape(3, 1, 1)
-    wanted = (images.double() * weights).sum(2, keepdim=True).expand(2, 5, 3, 4, 2)
+    expected = (images.double() * weights).sum(2, keepdim=True).expand(2, 5, 3, 4, 2)
     tolerance = 0.02 if dtype == torch.bfloat16 else 1e-6
-    torch.testing.assert_close(result.double(), wanted, atol=tolerance, rtol=0)
+    torch.testing.assert_close(result.double(), expected, atol=tolerance, rtol=0)
     result[:, :, 0] = -1
     assert torch.equal(images, before)
     assert result[:, :, 1].min() >= 0
@@ -118,7 +118,7 @@ def test_grayscale_images_stay_the_same() -> None:
     assert torch.equal(grayscale(levels), levels)
 
 
-def test_fingerprint_is_of_the_contents_alone(regdb: Path, tmp_path: Path) -> None:
+def test_fingerprint_depends_on_contents_alone(regdb: Path, tmp_path: Path) -> None:
     first = fingerprint(read_regdb(regdb))
     assert len(first) == 16 and int(first, 16) >= 0
     copy = tmp_path / "elsewhere"
@@ -130,7 +130,7 @@ def test_fingerprint_is_of_the_contents_alone(regdb: Path, tmp_path: Path) -> No
 
 
 def test_fingerprint_against_its_definition(regdb: Path) -> None:
-    """Pinned, since fingerprints are kept with results and compared much later."""
+    """The definition must not change: stored results contain fingerprints."""
     lists = sorted((regdb / "idx").glob("*.txt"))
     named = {line.split()[0] for path in lists for line in path.read_text().splitlines()}
     files = sorted({f"idx/{path.name}" for path in lists} | named)
@@ -146,9 +146,9 @@ def append_byte(root: Path) -> None:
 
 def swap_images(root: Path) -> None:
     other = root / "Visible/3/male_back_v_00001_3.bmp"
-    mine, theirs = (root / GOOD).read_bytes(), other.read_bytes()
-    (root / GOOD).write_bytes(theirs)
-    other.write_bytes(mine)
+    first, second = (root / GOOD).read_bytes(), other.read_bytes()
+    (root / GOOD).write_bytes(second)
+    other.write_bytes(first)
 
 
 def swap_lines(root: Path) -> None:
@@ -170,14 +170,14 @@ def test_fingerprint_names_a_missing_image(regdb: Path) -> None:
 
 
 def test_fingerprint_names_an_image_that_cannot_be_read(regdb: Path) -> None:
-    """As when an image is removed after the scan."""
+    """The image is removed after the scan."""
     dataset = read_regdb(regdb)
     (regdb / GOOD).unlink()
     with pytest.raises(UserError, match=f"/{GOOD}: cannot be read .No such file"):
         fingerprint(dataset)
 
 
-def test_a_picture_taken_sideways_stands_upright(tmp_path: Path):
+def test_an_image_with_an_orientation_is_turned_upright(tmp_path: Path):
     lying = Image.new("RGB", (8, 4))
     lying.putpixel((0, 3), (255, 0, 0))
     exif = Image.Exif()
@@ -187,7 +187,7 @@ def test_a_picture_taken_sideways_stands_upright(tmp_path: Path):
     assert image.size == (4, 8) and image.getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_files_are_decoded_not_far_ahead_of_who_takes_them(monkeypatch):
+def test_files_are_decoded_only_a_chunk_ahead(monkeypatch):
     opened: list[Path] = []
     monkeypatch.setattr(images, "READ_AHEAD", 3)
     monkeypatch.setattr(

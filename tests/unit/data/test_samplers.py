@@ -1,4 +1,4 @@
-"""Batches of people and of unpaired images, checked image by image."""
+"""Identity batches and unpaired batches, checked image by image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tsme.data.samplers import IdentitySampler, unpaired_epoch
 from tsme.errors import UserError
 
-# Labels in no order; person 8 has one visible image, person 9 is visible only, 6 infrared only.
+# Unsorted labels; identity 8 has one visible image, identity 9 is visible only, 6 infrared only.
 VISIBLE = np.array([3, 5, 3, 8, 5, 3, 7, 7, 5, 7, 9, 4, 4, 4, 3])
 INFRARED = np.array([7, 7, 8, 8, 3, 3, 3, 5, 5, 4, 4, 6, 4, 5, 8])
 
@@ -25,18 +25,18 @@ def listed(batches) -> list[tuple[list[int], list[int]]]:
     return [(visible.tolist(), infrared.tolist()) for visible, infrared in batches]
 
 
-def people_of(rows, labels, images: int) -> list[int]:
-    """The people of a batch; every block of `images` rows must be of one person."""
-    people = []
+def identities_of(rows, labels, images: int) -> list[int]:
+    """The identities of a batch, of which each has a block of `images` rows."""
+    identities = []
     for start in range(0, len(rows), images):
         block = {int(labels[row]) for row in rows[start : start + images]}
         assert len(block) == 1
-        people.append(block.pop())
-    return people
+        identities.append(block.pop())
+    return identities
 
 
 @pytest.mark.parametrize(("identities", "images"), [(2, 3), (5, 1), (1, 4), (3, 2)])
-def test_batches_hold_people_times_images_aligned_in_both_modalities(identities, images):
+def test_batches_have_the_same_identities_in_both_modalities(identities, images):
     batches = [
         batch
         for number in range(6)
@@ -44,13 +44,13 @@ def test_batches_hold_people_times_images_aligned_in_both_modalities(identities,
     ]
     for visible, infrared in batches:
         assert visible.shape == infrared.shape == (identities * images,)
-        people = people_of(visible, VISIBLE, images)
-        assert people == people_of(infrared, INFRARED, images)
-        assert len(set(people)) == identities
-        assert set(people) <= {3, 4, 5, 7, 8}  # those seen in both modalities
+        found = identities_of(visible, VISIBLE, images)
+        assert found == identities_of(infrared, INFRARED, images)
+        assert len(set(found)) == identities
+        assert set(found) <= {3, 4, 5, 7, 8}  # those seen in both modalities
 
 
-def test_a_person_with_few_images_has_each_used_before_any_is_repeated():
+def test_an_identity_with_few_images_has_each_used_before_any_is_repeated():
     for visible, infrared in sampler(images=5).epoch(1):
         for rows, labels in ((visible, VISIBLE), (infrared, INFRARED)):
             for start in range(0, len(rows), 5):
@@ -61,15 +61,15 @@ def test_a_person_with_few_images_has_each_used_before_any_is_repeated():
                 assert max(uses) - min(uses) <= 1
 
 
-def test_every_person_is_drawn_equally_often_over_whole_passes():
-    # 5 people, one to a batch; an epoch has ceil(15 / 3) = 5 batches: each person once.
+def test_every_identity_is_drawn_equally_often_over_whole_passes():
+    # 5 identities, one to a batch; an epoch has ceil(15 / 3) = 5 batches: each identity once.
     for number in range(5):
         batches = sampler(identities=1).epoch(number)
-        people = [p for visible, _ in batches for p in people_of(visible, VISIBLE, 3)]
-        assert sorted(people) == [3, 4, 5, 7, 8]
+        identities = [p for visible, _ in batches for p in identities_of(visible, VISIBLE, 3)]
+        assert sorted(identities) == [3, 4, 5, 7, 8]
 
 
-def test_every_image_has_its_turn():
+def test_every_image_is_drawn():
     seen = [set(), set()]
     for number in range(30):
         for batch in sampler().epoch(number):
@@ -79,12 +79,12 @@ def test_every_image_has_its_turn():
     assert seen[1] == set(np.flatnonzero(np.isin(INFRARED, VISIBLE)).tolist())
 
 
-def test_an_epoch_repeats_and_others_differ():
+def test_an_epoch_is_repeatable_and_epochs_differ():
     first = listed(sampler().epoch(1))
     assert listed(sampler().epoch(1)) == first
     assert listed(sampler().epoch(2)) != first
     assert listed(sampler(seed=2).epoch(1)) != first
-    one = sampler()  # whatever was drawn before, as after an interruption
+    one = sampler()  # other epochs before do not matter, as after an interruption
     list(one.epoch(5))
     assert listed(one.epoch(1)) == first
 
@@ -101,10 +101,10 @@ def test_an_epoch_shows_as_many_images_as_the_larger_modality(identities, images
 
 
 @pytest.mark.parametrize(("world_size", "identities"), [(2, 2), (5, 1), (2, 1)])
-def test_workers_hold_different_people_who_together_are_the_one_plan(world_size, identities):
+def test_workers_divide_the_plan_of_a_single_worker(world_size, identities):
     for number in range(4):
         workers = [
-            [people_of(visible, VISIBLE, 1) for visible, _ in one.epoch(number)]
+            [identities_of(visible, VISIBLE, 1) for visible, _ in one.epoch(number)]
             for one in (
                 sampler(rank=rank, world_size=world_size, identities=identities, images=1)
                 for rank in range(world_size)
@@ -112,12 +112,12 @@ def test_workers_hold_different_people_who_together_are_the_one_plan(world_size,
         ]
         together = [list(chain(*step)) for step in zip(*workers, strict=True)]
         alone = sampler(identities=identities * world_size, images=1).epoch(number)
-        assert together == [people_of(visible, VISIBLE, 1) for visible, _ in alone]
+        assert together == [identities_of(visible, VISIBLE, 1) for visible, _ in alone]
         assert all(len(set(step)) == world_size * identities for step in together)
 
 
 def test_workers_do_not_draw_the_same_random_numbers():
-    # Two people with as many images each: equal draws would show as equal offsets.
+    # Two identities with as many images each: equal draws would give equal offsets.
     labels = np.repeat([0, 1], 8)
     draws = []
     for rank in range(2):
@@ -129,12 +129,12 @@ def test_workers_do_not_draw_the_same_random_numbers():
 
 
 @pytest.mark.parametrize(("identities", "world_size"), [(6, 1), (3, 2), (1, 6)])
-def test_too_few_people_are_a_user_error(identities, world_size):
+def test_too_few_identities_are_a_user_error(identities, world_size):
     with pytest.raises(UserError, match=r"5 training identities.*takes 6.*reid\.identities"):
         sampler(identities=identities, world_size=world_size)
 
 
-def test_with_two_people_a_worker_it_takes_fewer_workers():
+def test_with_two_identities_per_worker_fewer_workers_are_advised():
     with pytest.raises(UserError, match=r"takes 6 \(2 on each of 3 workers\): lower resources\.workers$"):
         sampler(identities=2, world_size=3)
 
@@ -162,7 +162,7 @@ def test_unpaired_epoch_shows_every_image_of_the_larger_modality_once(visible, i
         assert min(uses) >= 1
 
 
-def test_workers_of_an_unpaired_step_share_no_image_and_make_up_the_single_plan():
+def test_workers_divide_the_unpaired_plan_of_a_single_worker():
     workers = unpaired(24, 24, 3)
     together = [
         tuple(list(chain(*(b[m] for b in step))) for m in (0, 1)) for step in zip(*workers, strict=True)
@@ -184,7 +184,7 @@ def test_fewer_images_than_a_batch_still_make_one_step(visible, infrared):
         assert set(rows) == set(range(count))
 
 
-def test_unpaired_modalities_are_shuffled_apart_and_anew_each_epoch():
+def test_unpaired_modalities_are_shuffled_independently_in_each_epoch():
     (first,), (again,), (second,) = (unpaired(20, 20, epoch=e) for e in (1, 1, 2))
     assert first == again != second
     assert [v for v, _ in first] != [i for _, i in first]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pickle
-import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.file_access import counting
 from tests.unit.data.datasets.csv_table_cases import ROWS, place_images, write
 from tsme.config import DatasetName, EvaluationConfig
 from tsme.data.check import check
@@ -19,33 +16,6 @@ from tsme.data.fingerprint import fingerprint
 from tsme.data.image_cache import ImageCache
 from tsme.evaluation.protocols import searches
 from tsme.synthetic.generate import generate
-
-_active: list[tuple[Path, Counter[str], Counter[str]]] = []
-
-
-def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    if not _active or event not in ("open", "os.scandir", "os.listdir"):
-        return
-    root, listed, opened = _active[-1]
-    path = arguments[0]
-    if isinstance(path, str | Path) and Path(path).is_relative_to(root):
-        counter = opened if event == "open" else listed
-        counter[Path(path).relative_to(root).as_posix()] += 1
-
-
-sys.addaudithook(_audit)
-
-
-@contextmanager
-def counting(root: Path) -> Iterator[tuple[Counter[str], Counter[str]]]:
-    """How often each folder below `root` is listed, and each file opened, in the block."""
-    listed: Counter[str] = Counter()
-    opened: Counter[str] = Counter()
-    _active.append((root, listed, opened))
-    try:
-        yield listed, opened
-    finally:
-        _active.pop()
 
 
 @pytest.mark.parametrize("layout", ["regdb", "sysu", "llcm", "csv"])

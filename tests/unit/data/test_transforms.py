@@ -42,14 +42,14 @@ def test_apply_equals_a_loop_over_pixels(padding, dtype):
     np.testing.assert_array_equal(got.numpy(), naive(images.numpy(), augmentation))
 
 
-def test_a_crop_worked_out_by_hand():
+def test_crops_computed_by_hand():
     image = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(2, 3, 2, 2)
     # Top 0 of padding 1 shifts down by one; left 2 shifts left by one; then the second is mirrored.
     both = Augmentation(1, torch.tensor([0, 0]), torch.tensor([2, 2]), torch.tensor([False, True]))
     assert both.apply(image)[:, 0].tolist() == [[[0, 0], [2, 0]], [[0, 0], [0, 2]]]
 
 
-def test_an_image_and_its_translation_move_alike():
+def test_an_image_and_its_translation_get_the_same_crop():
     images = pixels(16)
     augmentation = draw(16, 2)
     moved, translated = augmentation.apply(images), augmentation.apply(255 - images)
@@ -58,7 +58,7 @@ def test_an_image_and_its_translation_move_alike():
     assert inside.float().mean() < 1
 
 
-def test_draws_cover_their_range_evenly():
+def test_draws_are_uniform():
     many = draw(4000, 2)
     for values in (many.top, many.left):
         assert sorted(values.unique().tolist()) == [0, 1, 2, 3, 4]
@@ -69,7 +69,7 @@ def test_draws_cover_their_range_evenly():
     assert not torch.equal(many.top, many.left)
 
 
-def test_draws_repeat_with_their_seed():
+def test_draws_depend_on_the_seed():
     images = pixels(8)
     assert torch.equal(draw(8, 2, 1).apply(images), draw(8, 2, 1).apply(images))
     assert not torch.equal(draw(8, 2, 1).apply(images), draw(8, 2, 2).apply(images))
@@ -91,7 +91,7 @@ def planes_of(image: np.ndarray) -> list[np.ndarray]:
     return [red, green, blue, np.rint(0.299 * red + 0.587 * green + 0.114 * blue)]
 
 
-def test_probability_one_leaves_one_of_four_planes_each_as_often():
+def test_probability_one_keeps_one_of_four_planes_uniformly():
     images = pixels(2000, 3, 2)
     got = exchanged(images, 1.0)
     assert got.dtype == torch.uint8
@@ -111,7 +111,7 @@ def test_probability_is_the_share_of_images_replaced():
     assert abs(int(replaced.sum()) - 600) < 105  # five deviations of sqrt(2000 * 0.3 * 0.7) = 20.5
 
 
-def test_exchange_leaves_its_input_alone_and_repeats_with_its_seed():
+def test_exchange_keeps_its_input_and_depends_on_the_seed():
     images = pixels(32)
     before = images.clone()
     assert torch.equal(exchanged(images, 0.5, 4), exchanged(images, 0.5, 4))
@@ -119,7 +119,7 @@ def test_exchange_leaves_its_input_alone_and_repeats_with_its_seed():
     assert torch.equal(images, before)
 
 
-def test_every_pixel_value_survives_the_way_to_the_networks_and_back():
+def test_pixels_survive_conversion_to_floats_and_back():
     values = torch.arange(256).to(torch.uint8).reshape(1, 1, 16, 16)
     floats = to_range(values)
     assert floats.dtype == torch.float32

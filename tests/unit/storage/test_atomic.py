@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic writes: a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tsme.errors import UserError
 from tsme.storage.atomic import read_json, replacing, write_json
 
 
-def test_file_appears_under_its_name_only_at_the_end(tmp_path):
+def test_a_file_appears_at_the_end_of_the_block(tmp_path):
     path = tmp_path / "new" / "folder" / "file.txt"
     with replacing(path) as temporary:
         temporary.write_text("whole")
@@ -22,7 +22,7 @@ def test_file_appears_under_its_name_only_at_the_end(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_weights_may_be_read_by_whom_any_new_file_may(tmp_path):
+def test_weights_get_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "new").touch()
     with replacing(tmp_path / "weights") as temporary:
         save_file({"weight": torch.zeros(2)}, temporary)
@@ -37,8 +37,8 @@ def test_old_content_is_replaced(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
-    """Replaced by a rename, never written over."""
+def test_a_reader_of_the_old_file_can_read_to_its_end(tmp_path):
+    """The old file is replaced by a rename, not overwritten."""
     path = tmp_path / "file.txt"
     path.write_text("old")
     with path.open() as reader:
@@ -49,7 +49,7 @@ def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
 
 @pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("old", [None, "old"])
-def test_an_interrupted_writer_leaves_what_was_there(tmp_path, raised, old):
+def test_an_interrupted_writer_keeps_the_old_file(tmp_path, raised, old):
     path = tmp_path / "file.txt"
     if old:
         path.write_text(old)
@@ -99,7 +99,7 @@ def test_two_writers_do_not_share_a_temporary_name(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_json_without_a_number_is_refused(tmp_path, value):
+def test_json_of_nan_and_infinity_is_refused(tmp_path, value):
     path = tmp_path / "results.json"
     write_json(path, {"mAP": 0.5})
     with pytest.raises(ValueError, match="JSON"):
@@ -108,7 +108,7 @@ def test_json_without_a_number_is_refused(tmp_path, value):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_json_returns_as_it_was_written(tmp_path):
+def test_json_is_read_as_it_was_written(tmp_path):
     value = {"name": "visible→infrared", "rows": [1, 0.1, None, True], "empty": {}}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value

@@ -1,4 +1,4 @@
-"""Paths of a store. `local:` is one for pyarrow, of this machine's files; S3 is tested by a real run."""
+"""Remote paths, tested with pyarrow's `local:` URIs of local files; a real run tests S3."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("text", ["runs/demo", "/shared/runs", ".", "a:b", "C:/runs", "odd/s3://x"])
-def test_a_path_stays_a_path(text):
+def test_local_paths_are_kept(text):
     assert any_path(text) == Path(text)
 
 
-def test_a_file_uri_is_a_path(tmp_path):
+def test_a_file_uri_is_a_local_path(tmp_path):
     assert any_path(f"file://{tmp_path}/with%20space") == tmp_path / "with space"
 
 
@@ -43,7 +43,7 @@ def test_a_file_uri_is_a_path(tmp_path):
         ("s3:///run", "Missing bucket name"),
     ],
 )
-def test_what_pyarrow_does_not_know_is_the_users_error(uri, named):
+def test_an_unknown_store_is_a_user_error(uri, named):
     with pytest.raises(UserError, match=named):
         any_path(uri)
 
@@ -51,20 +51,20 @@ def test_what_pyarrow_does_not_know_is_the_users_error(uri, named):
 @pytest.mark.parametrize(
     "uri", ["s3://key:secret@bucket/run", "s3://bucket/run?secret=x", "s3://b/run#x"]
 )
-def test_what_may_hold_a_secret_is_refused_and_not_repeated(uri):
+def test_a_uri_that_may_contain_a_secret_is_refused_and_not_printed(uri):
     with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY") as refused:
         any_path(uri)
     assert "secret@" not in str(refused.value) and "=x" not in str(refused.value)
 
 
-def test_without_pyarrow_a_uri_is_the_users_error(monkeypatch):
+def test_a_uri_without_pyarrow_is_a_user_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
     remote._file_system.cache_clear()
     with pytest.raises(UserError, match=r"pyarrow"):
         any_path("s3://bucket/run")
 
 
-def test_parts_are_those_of_pathlib():
+def test_components_are_those_of_pathlib():
     path = RemotePath("s3://bucket/run") / "stages" / "trial01-abc.safetensors"
     assert str(path) == "s3://bucket/run/stages/trial01-abc.safetensors"
     assert (path.name, path.stem) == ("trial01-abc.safetensors", "trial01-abc")
@@ -75,7 +75,7 @@ def test_parts_are_those_of_pathlib():
     assert pickle.loads(pickle.dumps(path)) == path
 
 
-def test_what_is_there(folder, tmp_path):
+def test_existing_files_and_folders(folder, tmp_path):
     assert not folder.exists()
     (tmp_path / "store" / "below").mkdir(parents=True)
     for name in ("a.json", "b.json", "below/c.json"):
@@ -87,7 +87,7 @@ def test_what_is_there(folder, tmp_path):
     assert sum(entry.is_file for entry in folder.entries(recursive=True)) == 3
 
 
-def test_files_go_there_and_come_back(folder, tmp_path):
+def test_files_are_uploaded_and_downloaded(folder, tmp_path):
     path = folder / "new" / "value.json"
     for value in ({"a": 1}, [2]):
         write_json(path, value)
@@ -100,7 +100,7 @@ def test_files_go_there_and_come_back(folder, tmp_path):
         read_json(folder / "none.json")
 
 
-def test_a_folder_goes_there_and_comes_back(folder, tmp_path):
+def test_a_folder_is_uploaded_and_downloaded(folder, tmp_path):
     with filling(folder / "data") as here:
         (here / "deep" / "er").mkdir(parents=True)
         for name in ("one", "deep/two", "deep/er/three"):
@@ -114,7 +114,7 @@ def test_a_folder_goes_there_and_comes_back(folder, tmp_path):
 
 @pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [None, "old"])
-def test_an_interrupted_writer_leaves_what_was_there(folder, tmp_path, raised, old):
+def test_an_interrupted_writer_keeps_the_old_file(folder, tmp_path, raised, old):
     if old:
         write_json(folder / "file", old)
     before = names(tmp_path)
@@ -127,7 +127,7 @@ def test_an_interrupted_writer_leaves_what_was_there(folder, tmp_path, raised, o
 
 @pytest.mark.parametrize("raised", [OSError("cut"), KeyboardInterrupt()])
 @pytest.mark.parametrize("at", ["sending", "moving"])
-def test_an_interrupted_upload_leaves_what_was_there(folder, tmp_path, monkeypatch, raised, at):
+def test_an_interrupted_upload_keeps_the_old_file(folder, tmp_path, monkeypatch, raised, at):
     write_json(folder / "file", "old")
 
     class Breaking:
@@ -161,7 +161,7 @@ def test_an_interrupted_upload_leaves_what_was_there(folder, tmp_path, monkeypat
     assert names(tmp_path) == ["store/file"]
 
 
-def test_a_store_that_refuses_is_a_failed_job_that_names_the_file(folder, tmp_path):
+def test_a_refusal_of_the_store_is_a_failed_job_that_names_the_file(folder, tmp_path):
     (tmp_path / "store").write_text("a file in place of the folder")
     with pytest.raises(JobFailed, match=r"store/results\.json: "):
         write_json(folder / "results.json", {})

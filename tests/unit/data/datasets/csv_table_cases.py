@@ -1,4 +1,4 @@
-"""A good table of people of one's own, as rows and as what is read of it."""
+"""A good table: its rows, and what is read from it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tsme.data.datasets.csv_table import read_csv_table
 from tsme.data.types import MODALITIES, Dataset, Trial
 
 COLUMNS = ("path", "identity", "camera", "modality", "split")
-# Without a header; person 7 is in two cameras, 40 and 9 are to test on, 3 to validate with.
+# Without a header; identity 7 is in two cameras, 40 and 9 are to test on, 3 to validate with.
 ROWS = [
     ("v/c.jpg", "7", "4", "visible", "train"),
     ("v/a.jpg", "12", "2", "visible", "train"),
@@ -35,7 +35,7 @@ def without(
 
 
 def place_images(root: Path) -> None:
-    """Empty files where the table says that images are."""
+    """Write an empty file for each image of the table."""
     for row in ROWS:
         (root / row[0]).parent.mkdir(parents=True, exist_ok=True)
         (root / row[0]).touch()

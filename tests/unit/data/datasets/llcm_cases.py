@@ -1,4 +1,4 @@
-"""A good folder of LLCM, two people to train on and two to test on; changed lines of its lists."""
+"""A good LLCM folder, with two training and two test identities, and a way to change its lists."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 Damage = Callable[[Path], object]
 
 TV, TN, TEST = "idx/train_vis.txt", "idx/train_nir.txt", "idx/test_id.txt"
-# Of each modality, in the order of the lists; person 11 comes first with label 0.
+# Of each modality, in the order of the lists; identity 11 comes first with label 0.
 TRAIN = {
     "vis": [
         "vis/0011/0011_c04_s185535_f7010_vis.jpg 0",
@@ -30,7 +30,7 @@ def touch(root: Path, path: str) -> None:
 
 
 def place(root: Path) -> None:
-    """Make such a folder; its images are empty files."""
+    """Write the folder; its images are empty files."""
     (root / "idx").mkdir(parents=True)
     for modality, lines in TRAIN.items():
         for line in lines:
@@ -40,11 +40,11 @@ def place(root: Path) -> None:
             if (modality, camera) == ("nir", 3):
                 continue
             (root / f"test_{modality}/cam{camera}").mkdir(parents=True)
-            for person in TESTED.get((modality, camera), ()):
+            for identity in TESTED.get((modality, camera), ()):
                 for frame in (20, 7):
-                    name = f"{person:04d}_c{camera:02d}_s1_f{frame:04d}_{modality}.jpg"
-                    touch(root, f"test_{modality}/cam{camera}/{person:04d}/{name}")
-    touch(root, "test_vis/cam1/0099/0099_c01_s1_f0001_vis.jpg")  # of nobody in the list
+                    name = f"{identity:04d}_c{camera:02d}_s1_f{frame:04d}_{modality}.jpg"
+                    touch(root, f"test_{modality}/cam{camera}/{identity:04d}/{name}")
+    touch(root, "test_vis/cam1/0099/0099_c01_s1_f0001_vis.jpg")  # of an identity in no list
     (root / TEST).write_text("30,8\n")
 
 

@@ -1,4 +1,4 @@
-"""Tables of one's own: what a good one gives, how people are divided, every kind of bad one."""
+"""Tables: what is read from a good one, how identities are divided, the faults of bad ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ from tsme.errors import UserError
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the table goes; its images are there."""
+    """The path of the table; its images exist."""
     place_images(tmp_path / "mine")
     return tmp_path / "mine/images.csv"
 
@@ -44,8 +44,8 @@ def test_harmless_differences_change_nothing(file: Path) -> None:
     file.write_bytes(
         b"\xef\xbb\xbf identity,path , modality,split,camera\r\n"
         + b"".join(
-            f'  {person},"./{path}",{modality} ,{split},{camera}\r\n\r\n'.encode()
-            for path, person, camera, modality, split in ROWS
+            f'  {identity},"./{path}",{modality} ,{split},{camera}\r\n\r\n'.encode()
+            for path, identity, camera, modality, split in ROWS
         )
         + b",,,,\r\n"
     )
@@ -71,9 +71,9 @@ def test_without_cameras_each_modality_has_its_own(file: Path) -> None:
         assert set(split.infrared.cameras.tolist()) == {2}
 
 
-def test_texts_are_numbered_in_sorted_order(file: Path) -> None:
+def test_texts_get_numbers_in_sorted_order(file: Path) -> None:
     names = {"7": "zoe", "12": "ann", "3": "7", "40": "Bob", "9": "-1"}  # sorted: -1 7 Bob ann zoe
-    rows = [(path, names[person], f"c{camera}", *rest) for path, person, camera, *rest in ROWS]
+    rows = [(path, names[identity], f"c{camera}", *rest) for path, identity, camera, *rest in ROWS]
     trial = write(file, rows).trial(1)
     assert trial.train.visible.identities.tolist() == [5, 4, 2, 5]
     assert trial.test.visible.identities.tolist() == [3, 1]
@@ -82,12 +82,12 @@ def test_texts_are_numbered_in_sorted_order(file: Path) -> None:
     assert trial.train.infrared.cameras.tolist() == [3, 3, 3]
 
 
-def people(file: Path, both: int, visible_only: int = 0) -> list[tuple[str, ...]]:
-    """Rows without split: `both` people in both modalities, then some in one."""
+def identities(file: Path, both: int, visible_only: int = 0) -> list[tuple[str, ...]]:
+    """Rows without split: `both` identities in both modalities, then some in one."""
     rows = []
-    for person in range(1, both + visible_only + 1):
-        for modality in MODALITIES[: 2 if person <= both else 1]:
-            rows.append((f"{person}-{modality}.jpg", str(person), "1", modality))
+    for identity in range(1, both + visible_only + 1):
+        for modality in MODALITIES[: 2 if identity <= both else 1]:
+            rows.append((f"{identity}-{modality}.jpg", str(identity), "1", modality))
             (file.parent / rows[-1][0]).touch()
     return rows
 
@@ -96,8 +96,8 @@ NO_SPLIT = COLUMNS[:-1]
 
 
 @pytest.mark.parametrize(("both", "trained"), [(4, 2), (9, 4), (20, 10)])
-def test_half_of_the_people_are_drawn_to_train(file: Path, both: int, trained: int) -> None:
-    rows = people(file, both, visible_only=3)
+def test_half_of_the_identities_are_drawn_to_train(file: Path, both: int, trained: int) -> None:
+    rows = identities(file, both, visible_only=3)
     findings = write(file, rows, NO_SPLIT)
     (trial,) = findings.trials.values()
     assert findings.faults == ()
@@ -112,10 +112,10 @@ def test_half_of_the_people_are_drawn_to_train(file: Path, both: int, trained: i
     )
 
 
-def test_the_draw_depends_on_the_people_alone(file: Path) -> None:
-    rows = people(file, 20)
+def test_the_random_division_depends_on_the_identities_alone(file: Path) -> None:
+    rows = identities(file, 20)
     drawn = write(file, rows, NO_SPLIT).trial(1).train.identities
-    # Pinned: another draw would divide the people of everyone's tables anew.
+    # Must not change: every table would be divided anew.
     assert drawn == [1, 4, 5, 8, 14, 15, 17, 18, 19, 20]
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(len(rows))
@@ -123,7 +123,7 @@ def test_the_draw_depends_on_the_people_alone(file: Path) -> None:
         assert shuffled.trial(1).train.identities == drawn
 
 
-def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(file: Path) -> None:
+def test_identities_in_one_modality_are_not_trained_on_but_stay_in_the_test(file: Path) -> None:
     for name in ("x.jpg", "y.jpg", "z.jpg"):
         (file.parent / name).touch()
     alone = [
@@ -141,7 +141,7 @@ def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(file: Pa
     assert warning.startswith("2 training identities") and "first 45;" in warning
 
 
-def test_columns_that_mean_nothing_are_told(file: Path) -> None:
+def test_ignored_columns_are_a_warning(file: Path) -> None:
     rows, columns = without("split")
     rows = [(*row, "train", "x") for row in rows]
     warnings = write(file, rows, (*columns, "fold", "note")).warnings
@@ -184,12 +184,12 @@ BAD: dict[str, tuple[Change, int | None, tuple[str, ...]]] = {
     ),
     "train and validation": (cell(2, "split", "validation"), 4, ("train on line 2", "validation here")),
     "the same number": (cell(6, "identity", "007"), 8, ("identity '007'", "train on line 2", "test")),
-    "one person to train on": (
+    "one identity to train on": (
         lambda rows: [row.__setitem__(4, "test") for row in rows if row[1] in ("7", "3")],
         None,
         ("only 1 of the identities with split 'train'", "at least 2"),
     ),
-    "one person to test on": (
+    "one identity to test on": (
         lambda rows: rows.__delitem__(slice(8, 10)),
         None,
         ("only 1 of the identities with split 'test'", "at least 2"),
@@ -228,8 +228,8 @@ def test_a_missing_column_is_named(file: Path, column: str) -> None:
     table = write(file, *without(column))
     (fault,) = table.faults
     assert (fault.line, fault.message.split(";")[0]) == (1, f"lacks the columns {column}")
-    told = rf"images.csv, line 1: lacks the columns {column}; it has 'path|iden"
-    with pytest.raises(UserError, match=told):
+    has_fault = rf"images.csv, line 1: lacks the columns {column}; it has 'path|iden"
+    with pytest.raises(UserError, match=has_fault):
         table.trial(1)
 
 
@@ -244,8 +244,8 @@ def test_spaces_between_columns_and_a_column_twice(file: Path) -> None:
     ]
 
 
-def test_too_few_people_to_divide(file: Path) -> None:
-    (fault,) = write(file, people(file, 3, visible_only=4), NO_SPLIT).faults
+def test_too_few_identities_to_divide(file: Path) -> None:
+    (fault,) = write(file, identities(file, 3, visible_only=4), NO_SPLIT).faults
     assert fault.line is None
     assert "only 3 of the identities, to be divided" in fault.message and "at least 4" in fault.message
 
@@ -260,7 +260,7 @@ def test_too_few_people_to_divide(file: Path) -> None:
         (b"\xff\xfep\0a", "is not UTF-8 or UTF-16 text"),
     ],
 )
-def test_a_file_that_is_no_table(file: Path, content: bytes, what: str) -> None:
+def test_other_files_are_refused(file: Path, content: bytes, what: str) -> None:
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_csv_table(file)
@@ -273,7 +273,7 @@ def test_quotation_marks_that_do_not_close(file: Path) -> None:
         read_csv_table(file)
 
 
-def test_no_file_and_a_folder(file: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(file: Path) -> None:
     for path, what in ((file, "no such file"), (file.parent, "this is a folder")):
         message = f"{what}; give a CSV or Parquet file with .*path, identity"
         with pytest.raises(UserError, match=message):
@@ -288,16 +288,16 @@ def test_there_is_one_trial(file: Path, trial: int) -> None:
 
 @given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_content_after_a_good_table_is_read_or_told(file: Path, content: bytes) -> None:
+def test_any_content_after_a_good_table_is_blank_or_a_fault(file: Path, content: bytes) -> None:
     write(file, ROWS)
     good = file.read_bytes()
     file.write_bytes(good + content)
     try:
-        told = bool(read_csv_table(file).faults)
+        has_fault = bool(read_csv_table(file).faults)
     except UserError as problem:
-        told = len(str(problem).splitlines()) == 1
+        has_fault = len(str(problem).splitlines()) == 1
     text = content.decode(errors="replace")
     if not text.strip(", \t\r\n"):
-        assert not told  # blank lines and rows of empty cells
+        assert not has_fault  # blank lines and rows of empty cells
     elif text.translate(str.maketrans("", "", ',"')).strip():
-        assert told
+        assert has_fault

@@ -1,4 +1,4 @@
-"""Tables of one's own as Parquet files: read as CSV is, and what is wrong with bad ones."""
+"""Parquet tables: the same result as from CSV, and the faults of bad ones."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ from tsme.errors import UserError
 
 
 def columns(**changed: Any) -> dict[str, Any]:
-    """The good rows by column, numbers as numbers, with some columns changed or, if None, left out."""
+    """The good rows by column, numbers as numbers; `changed` columns replace them or, if None, go."""
     table: dict[str, Any] = dict(zip(COLUMNS, map(list, zip(*ROWS, strict=True)), strict=True))
     table["identity"] = [int(text) for text in table["identity"]]
     table["modality"] = pa.array(table["modality"]).dictionary_encode()
@@ -31,7 +31,7 @@ def columns(**changed: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def parquet_file(tmp_path: Path) -> Path:
-    """Where the table goes; its images are there."""
+    """The path of the table; its images exist."""
     place_images(tmp_path)
     return tmp_path / "images.parquet"
 

@@ -1,4 +1,4 @@
-"""LLCM: what a good folder gives."""
+"""LLCM: what is read from a good folder."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_training_images_keep_the_order_of_their_lists(llcm: Path) -> None:
     assert (trial.number, trial.validation) == (1, ())
 
 
-def test_test_images_go_by_identity_then_camera_then_name(llcm: Path) -> None:
+def test_test_images_are_sorted_by_identity_camera_and_name(llcm: Path) -> None:
     test = read_llcm(llcm).trial(1).test
     assert test.visible.paths == (
         "test_vis/cam3/0008/0008_c03_s1_f0007_vis.jpg",
@@ -38,7 +38,7 @@ def test_test_images_go_by_identity_then_camera_then_name(llcm: Path) -> None:
     assert test.infrared.cameras.tolist() == [1, 1, 9, 9, 9, 9]
 
 
-def test_a_night_camera_3_is_read_where_there_is_one(llcm: Path) -> None:
+def test_an_infrared_camera_3_is_read_if_there_is_one(llcm: Path) -> None:
     touch(llcm, "test_nir/cam3/0008/a.jpg")
     assert read_llcm(llcm).trial(1).test.infrared.cameras.tolist() == [1, 1, 3, 9, 9, 9, 9]
 
@@ -53,7 +53,7 @@ def test_a_night_camera_3_is_read_where_there_is_one(llcm: Path) -> None:
         ("0011/é.jpg", 11, -1),
     ],
 )
-def test_other_paths_that_tell_the_person(llcm: Path, path: str, identity: int, camera: int) -> None:
+def test_other_paths_that_contain_the_identity(llcm: Path, path: str, identity: int, camera: int) -> None:
     touch(llcm, path)
     line(TV, 1, f"{path} 0")(llcm)
     visible = read_llcm(llcm).trial(1).train.visible
@@ -61,7 +61,7 @@ def test_other_paths_that_tell_the_person(llcm: Path, path: str, identity: int, 
     assert (visible.identities[0], visible.cameras[0]) == (identity, camera)
 
 
-def test_a_name_that_tells_no_camera_is_a_warning(llcm: Path) -> None:
+def test_a_name_without_a_camera_is_a_warning(llcm: Path) -> None:
     touch(llcm, "vis/0011/plain.jpg")
     line(TV, 1, "vis/0011/plain.jpg 0")(llcm)
     found = read_llcm(llcm)
@@ -71,7 +71,7 @@ def test_a_name_that_tells_no_camera_is_a_warning(llcm: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["0008_c07_s1_f1_vis.jpg", "0030_c03_s1_f1_vis.jpg"])
-def test_a_test_image_in_anothers_folder_is_named(llcm: Path, name: str) -> None:
+def test_a_test_image_in_the_wrong_folder_is_named(llcm: Path, name: str) -> None:
     touch(llcm, f"test_vis/cam3/0008/{name}")
     (fault,) = read_llcm(llcm).faults
     assert fault.file == f"test_vis/cam3/0008/{name}" and "unlike its folder" in fault.message
@@ -84,13 +84,13 @@ def test_windows_line_ends_byte_order_mark_and_blank_lines_are_read(llcm: Path) 
     assert read_llcm(llcm).trial(1).train.visible.paths == expected
 
 
-def test_lists_are_the_files_there_are(llcm: Path) -> None:
+def test_lists_are_the_existing_files(llcm: Path) -> None:
     assert read_llcm(llcm).lists.keys() == {TV, TN, TEST}
     (llcm / TN).unlink()
     assert read_llcm(llcm).lists.keys() == {TV, TEST}
 
 
-def test_people_in_one_modality_are_not_trained_on(llcm: Path) -> None:
+def test_identities_in_one_modality_are_not_trained_on(llcm: Path) -> None:
     extra = "vis/0002/0002_c01_x_vis.jpg"
     touch(llcm, extra)
     touch(llcm, extra.replace("0002", "0012"))
@@ -121,7 +121,7 @@ def test_there_is_one_trial(llcm: Path, trial: int) -> None:
         read_llcm(llcm).trial(trial)
 
 
-def test_another_folder_is_no_data_set(tmp_path: Path) -> None:
+def test_a_folder_of_another_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "SYSU/cam1").mkdir(parents=True)
     for folder, what in (
         (tmp_path / "absent", "no such folder"),

@@ -1,4 +1,4 @@
-"""LLCM: every kind of bad folder is named."""
+"""LLCM: the fault of every kind of bad folder."""
 
 import shutil
 from pathlib import Path
@@ -38,12 +38,12 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "absolute path": (line(TV, 1, f"/data/{GOOD} 0"), f"{TV}, line 1: ", ("is absolute",)),
     "drive": (line(TN, 2, f"C:/LLCM/{GOOD} 0"), f"{TN}, line 2: ", ("is absolute",)),
     "climbing path": (line(TV, 1, "vis/../vis/0011/a.jpg 0"), f"{TV}, line 1: ", ("'..'",)),
-    "folder is no person": (
+    "folder is no identity": (
         line(TV, 3, "vis/anna/a.jpg 0"),
         f"{TV}, line 3: ",
         ("anna", "<identity>"),
     ),
-    "person zero": (line(TV, 3, "vis/0000/a.jpg 0"), f"{TV}, line 3: ", ("0000", "<identity>")),
+    "identity zero": (line(TV, 3, "vis/0000/a.jpg 0"), f"{TV}, line 3: ", ("0000", "<identity>")),
     "not an image": (line(TV, 1, "vis/0011/a.txt 0"), f"{TV}, line 1: ", ("a.txt", "does not follow")),
     "beyond int64": (line(TV, 1, f"vis/{'9' * 20}/a.jpg 0"), f"{TV}, line 1: ", ("does not follow",)),
     "zero byte": (line(TV, 1, "vis/0011\0/0011/a.jpg 0"), f"{TV}, line 1: ", ("is missing",)),
@@ -59,23 +59,23 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
         f"{TV}, line 1: ",
         (GOOD, "is missing"),
     ),
-    "no folder of a person": (remove("nir/0011"), f"{TN}, line 1: ", ("nir/0011", "is missing")),
+    "no folder of an identity": (remove("nir/0011"), f"{TN}, line 1: ", ("nir/0011", "is missing")),
     "no folder of a modality": (remove("nir"), f"{TN}: ", ("folder 'nir'", "is missing")),
     "letters": (write(TEST, b"30,eight"), f"{TEST}, line 1: ", ("'eight'", "commas")),
-    "person twice": (write(TEST, b"30,8,\n30"), f"{TEST}, line 2: ", ("identity 30 is listed twice",)),
+    "identity twice": (write(TEST, b"30,8,\n30"), f"{TEST}, line 2: ", ("identity 30 is listed twice",)),
     "train and test": (write(TEST, b"30,8,5"), f"{TEST}, line 1: ", ("identity 5", f"{TV}, line 3")),
-    "person without image": (
+    "identity without image": (
         write(TEST, b"30,8,77"),
         f"{TEST}, line 1: ",
         ("identity 77", "test_*/cam*/0077"),
     ),
     **{f"no {folder}": (remove(folder), f"{folder}: ", ("folder is missing",)) for folder in CAMERAS},
-    "one person to train on": (
+    "one identity to train on": (
         both(line(TV, 3, ""), line(TN, 3, ""), line(TN, 2, "")),
         f"{TV}: ",
         ("only 1 of the training identities", "at least 2"),
     ),
-    "one person to test on": (write(TEST, b"8"), f"{TEST}: ", ("only 1 of the test identities",)),
+    "one identity to test on": (write(TEST, b"8"), f"{TEST}: ", ("only 1 of the test identities",)),
 }
 
 
@@ -113,12 +113,12 @@ def test_all_faults_are_found_and_the_rest_is_kept(llcm: Path) -> None:
     assert trial.test.visible.identities.tolist() == [30, 30]
 
 
-def test_lost_folders_are_not_told_again_of_each_image_or_person(llcm: Path) -> None:
+def test_missing_folders_are_not_repeated_for_each_image_or_identity(llcm: Path) -> None:
     both(remove("vis"), remove("nir"), remove("test_vis"), remove("test_nir"))(llcm)
     assert [fault.file for fault in read_llcm(llcm).faults] == [TV, TN, *CAMERAS]
 
 
-@pytest.mark.parametrize("label", [0, 2], ids=["two people, one label", "one person, two labels"])
+@pytest.mark.parametrize("label", [0, 2], ids=["two identities, one label", "one identity, two labels"])
 def test_labels_that_contradict_the_folders_are_a_warning(llcm: Path, label: int) -> None:
     number = 3 if label == 0 else 2
     path = TRAIN["vis"][number - 1].split()[0]

@@ -123,7 +123,7 @@ def table(rows: list[tuple[str, ...]], separator: str = ",", header: tuple[str, 
     return "".join(separator.join(row) + "\n" for row in [header, *rows])
 
 
-FLOATS = [(path, f"{person}.0", f"{camera}.0", *rest) for path, person, camera, *rest in ROWS]
+FLOATS = [(path, f"{identity}.0", f"{camera}.0", *rest) for path, identity, camera, *rest in ROWS]
 TABLES: dict[str, str | bytes] = {
     "semicolons": table(ROWS, ";"),
     "tabs": table(ROWS, "\t"),

@@ -1,4 +1,4 @@
-"""RegDB's lists: what a good folder gives, and that every kind of bad one is named."""
+"""RegDB: what is read from a good folder, and the fault of every kind of bad one."""
 
 import shutil
 from collections.abc import Callable
@@ -41,10 +41,10 @@ def relabel(file: str, old: int, new: int) -> Damage:
     return damage
 
 
-def drop(file: str, person: int) -> Damage:
+def drop(file: str, identity: int) -> Damage:
     def damage(root: Path) -> None:
         lines = (root / file).read_text().splitlines(keepends=True)
-        kept = [text for text in lines if f"/{person}/" not in text]
+        kept = [text for text in lines if f"/{identity}/" not in text]
         (root / file).write_text("".join(kept))
 
     return damage
@@ -86,19 +86,19 @@ BAD: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "label is a word": (line(TV, 1, GOOD + " zero"), (TV + ", line 1", "'zero'", "whole number")),
     "negative label": (line(TV, 1, GOOD + " -1"), (TV + ", line 1", "'-1'", "whole number")),
     "endless label": (line(TV, 1, GOOD + " " + "9" * 5000), (TV + ", line 1", "9...'", "whole")),
-    "folder is not the person": (
+    "folder is not the identity": (
         line(TV, 1, "Visible/285/male_back_v_00001_284.bmp 0"),
         (TV + ", line 1", "folder 285", "ends in 284"),
     ),
-    "name without person": (
+    "name without identity": (
         line(TV, 1, "Visible/285/male_back.bmp 0"),
         (TV + ", line 1", "male_back.bmp", "does not follow"),
     ),
-    "folder without person": (
+    "folder without identity": (
         line(TV, 1, "Visible/anna/male_back_285.bmp 0"),
         (TV + ", line 1", "anna", "does not follow"),
     ),
-    "person beyond int64": (
+    "identity beyond int64": (
         line(TV, 1, "Visible/99999999999999999999/v_99999999999999999999.bmp 0"),
         (TV + ", line 1", "does not follow"),
     ),
@@ -124,7 +124,7 @@ BAD: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "listed twice": (line(TV, 2, GOOD + " 0"), (TV + ", line 2", GOOD, "already on line 1")),
     "no image": (lambda root: (root / GOOD).unlink(), (TV + ", line 1", GOOD, "is missing")),
     "image is a folder": (folder_for_image, (TV + ", line 1", GOOD, "is missing")),
-    "person in train and test": (
+    "identity in train and test": (
         both(
             line(EV, 3, "Visible/12/male_back_v_00001_12.bmp 1"),
             line(EV, 4, "Visible/12/male_back_v_00002_12.bmp 1"),
@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Damage, tuple[str, ...]]] = {
     ),
     "visible only": (drop(TT, 12), (TV + ", line 5", "identity 12 is not in " + TT)),
     "thermal only": (drop(TV, 12), (TT + ", line 5", "identity 12 is not in " + TV)),
-    "one person": (both(drop(EV, 30), drop(ET, 30)), (EV + ": ", "only 1 identity", "at least 2")),
+    "one identity": (both(drop(EV, 30), drop(ET, 30)), (EV + ": ", "only 1 identity", "at least 2")),
 }
 
 
@@ -168,7 +168,7 @@ def test_identities_are_the_folder_numbers_in_list_order(regdb: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["v 1_285.png", "285.jpg", "v_0285.JPEG", "vé_285.BMP"])
-def test_names_that_differ_harmlessly_are_read(regdb: Path, name: str) -> None:
+def test_harmless_differences_of_names_are_read(regdb: Path, name: str) -> None:
     (regdb / GOOD).rename(regdb / "Visible/285" / name)
     line(TV, 1, f"Visible/285/{name} 0")(regdb)
     trial = read_regdb(regdb).trial(1)

@@ -1,4 +1,4 @@
-"""SYSU-MM01: the order and division of a good folder, its gallery draws, and every kind of bad one."""
+"""SYSU-MM01: order and division of a good folder, and the fault of every kind of bad one."""
 
 import shutil
 from collections.abc import Callable
@@ -34,10 +34,10 @@ def touch(root: Path, path: str) -> None:
 @pytest.fixture
 def sysu(tmp_path: Path) -> Path:
     root = tmp_path / "SYSU-MM01"
-    for person, cameras in SEEN.items():
+    for identity, cameras in SEEN.items():
         for camera in cameras:
             for frame in (10, 2):
-                touch(root, f"cam{camera}/{person:04d}/{frame:04d}.jpg")
+                touch(root, f"cam{camera}/{identity:04d}/{frame:04d}.jpg")
     (root / "exp").mkdir()
     (root / TRAIN).write_text("20,9\n")
     (root / VAL).write_text("41,3")
@@ -69,7 +69,7 @@ def test_order_is_identity_then_camera_then_file_name(sysu: Path) -> None:
     assert (trial.train.visible.modality, trial.train.infrared.modality) == ("visible", "infrared")
 
 
-def test_training_people_are_those_of_train_and_val(sysu: Path) -> None:
+def test_training_identities_are_those_of_train_and_val(sysu: Path) -> None:
     trial = read_sysu(sysu).trial(1)
     assert trial.train.visible.identities.tolist() == [3] * 4 + [9] * 4 + [20] * 2 + [41] * 2
     assert trial.train.visible.cameras.tolist() == [1, 1, 5, 5, 1, 1, 2, 2, 4, 4, 2, 2]
@@ -80,7 +80,7 @@ def test_training_people_are_those_of_train_and_val(sysu: Path) -> None:
     assert (fit.identities, validation.identities) == ([9, 20], [3, 41])
 
 
-def test_cases_that_differ_harmlessly(sysu: Path) -> None:
+def test_harmless_differences_change_nothing(sysu: Path) -> None:
     expected = read_sysu(sysu).trial(1).test.visible.paths
     (sysu / TEST).write_bytes(b"\xef\xbb\xbf 12 ,\r\n 0007,\r\n\r\n")
     for name in ("Thumbs.db", "._0002.jpg", "notes.txt"):
@@ -92,9 +92,9 @@ def test_cases_that_differ_harmlessly(sysu: Path) -> None:
     assert read_sysu(sysu).trial(1).test.visible.paths[1] == "cam1/0007/2.JPG"
 
 
-def test_lists_are_the_files_there_are(sysu: Path) -> None:
+def test_lists_are_the_existing_files(sysu: Path) -> None:
     assert read_sysu(sysu).lists.keys() == {TRAIN, VAL, TEST}
-    touch(sysu, MAT)  # of no account in training
+    touch(sysu, MAT)  # not used in training
     assert read_sysu(sysu).lists.keys() == {TRAIN, VAL, TEST}
     (sysu / VAL).unlink()
     assert read_sysu(sysu).lists.keys() == {TRAIN, TEST}
@@ -129,8 +129,8 @@ def file_for_folder(path: str) -> Damage:
     return damage
 
 
-def only_people(root: Path) -> None:
-    """Leaves one training person who is seen in both modalities, and no such test person."""
+def one_left(root: Path) -> None:
+    """Keep one training identity that is seen in both modalities, and no such test identity."""
     write(TRAIN, "9")(root)
     write(VAL, "20")(root)
     remove("cam6/0020")(root)
@@ -154,15 +154,15 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "letters in a later line": (write(TRAIN, "9,\n20b\n"), f"{TRAIN}, line 2: ", ("'20b'",)),
     "no commas": (write(TRAIN, "9 20"), f"{TRAIN}, line 1: ", ("'9 20'", "commas")),
     "two commas": (write(TRAIN, "9,,20"), f"{TRAIN}, line 1: ", ("''",)),
-    "person zero": (write(TRAIN, "9,0,20"), f"{TRAIN}, line 1: ", ("'0'", "1, 2")),
+    "identity zero": (write(TRAIN, "9,0,20"), f"{TRAIN}, line 1: ", ("'0'", "1, 2")),
     "negative": (write(TRAIN, "9,-20"), f"{TRAIN}, line 1: ", ("'-20'",)),
     "endless number": (write(TRAIN, "9" * 5000), f"{TRAIN}, line 1: ", ("9...'",)),
-    "person twice": (write(TEST, "7,12\n7"), f"{TEST}, line 2: ", ("identity 7 is listed twice",)),
+    "identity twice": (write(TEST, "7,12\n7"), f"{TEST}, line 2: ", ("identity 7 is listed twice",)),
     "train and val": (write(VAL, "41,3,\n9"), f"{VAL}, line 2: ", ("identity 9", TRAIN + ", line 1")),
     "train and test": (write(TEST, "7,12,20"), f"{TEST}, line 1: ", ("identity 20", TRAIN)),
     "val and test": (write(TEST, "7,12,41"), f"{TEST}, line 1: ", ("identity 41", VAL)),
-    "person without image": (write(TEST, "7,12,\n500"), f"{TEST}, line 2: ", ("500", "cam*/0500")),
-    "all folders of a person": (
+    "identity without image": (write(TEST, "7,12,\n500"), f"{TEST}, line 2: ", ("500", "cam*/0500")),
+    "all folders of an identity": (
         lambda root: [remove(f"cam{camera}/0041")(root) for camera in SEEN[41]],
         f"{VAL}, line 1: ",
         ("identity 41 has no image", "cam*/0041"),
@@ -179,7 +179,7 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     ),
     **{f"no camera {n}": (remove(f"cam{n}"), f"cam{n}: ", ("is missing",)) for n in range(1, 7)},
     "camera is a file": (file_for_folder("cam3"), "cam3: ", ("Not a directory",)),
-    "person is a file": (
+    "identity is a file": (
         file_for_folder("cam3/0009"),
         "cam3/0009: ",
         ("cannot be listed (Not a directory)",),
@@ -190,7 +190,11 @@ BAD: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
         ("not a frame number", "0001.jpg"),
     ),
     "other format": (add("cam6/0007/0001.png"), "cam6/0007/0001.png: ", (".jpg", "rename or remove")),
-    "nobody in both": (only_people, f"{TRAIN}: ", ("only 1 of the training identities", "at least 2")),
+    "one in both modalities": (
+        one_left,
+        f"{TRAIN}: ",
+        ("only 1 of the training identities", "at least 2"),
+    ),
 }
 
 
@@ -223,20 +227,20 @@ def test_all_faults_are_found_and_the_rest_is_kept(sysu: Path) -> None:
     assert trial.test.identities == [7, 12]
 
 
-def test_lost_folders_are_not_told_again_of_each_person(sysu: Path) -> None:
+def test_missing_folders_are_not_repeated_for_each_identity(sysu: Path) -> None:
     for camera in range(1, 7):
         remove(f"cam{camera}")(sysu)
     assert [fault.file for fault in read_sysu(sysu).faults] == [f"cam{n}" for n in range(1, 7)]
 
 
-def test_too_few_test_people_are_a_fault(sysu: Path) -> None:
+def test_too_few_test_identities_are_a_fault(sysu: Path) -> None:
     write(TEST, "7")(sysu)
     (fault,) = read_sysu(sysu).faults
     assert (fault.file, fault.line) == (TEST, None)
     assert "only 1 of the test identities" in fault.message
 
 
-def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(sysu: Path) -> None:
+def test_identities_in_one_modality_are_not_trained_on_but_stay_in_the_test(sysu: Path) -> None:
     remove("cam6/0003")(sysu)  # of the validation list
     remove("cam3/0012")(sysu)
     write(TEST, "7,12,33")(sysu)
@@ -251,7 +255,7 @@ def test_people_in_one_modality_are_not_trained_on_but_stay_in_the_test(sysu: Pa
 
 
 def test_counts_are_compared_with_the_published(sysu: Path) -> None:
-    remove("cam6/0003")(sysu)  # counted as on disk, although person 3 is then left out
+    remove("cam6/0003")(sysu)  # counted as on disk, although identity 3 is then left out
     warnings = read_sysu(sysu).warnings
     for found, what, published in (
         (2, f"identities in {TRAIN}", 296),
@@ -265,11 +269,11 @@ def test_counts_are_compared_with_the_published(sysu: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_published_counts_bring_no_warning_and_more_do(sysu: Path, more: int) -> None:
+def test_only_other_counts_than_the_published_are_warnings(sysu: Path, more: int) -> None:
     counts = {TRAIN: 296, VAL: 99, TEST: 96}
     for start, (file, count) in enumerate(counts.items()):
-        people = range(1000 * start + 1, 1000 * start + 1 + count + more)
-        write(file, ",".join(map(str, people)))(sysu)
+        identities = range(1000 * start + 1, 1000 * start + 1 + count + more)
+        write(file, ",".join(map(str, identities)))(sysu)
     warnings = [text for text in read_sysu(sysu).warnings if "identities in" in text]
     assert warnings == [
         f"{count + 1} identities in {file}; the published SYSU-MM01 has {count}"
@@ -285,7 +289,7 @@ def test_there_is_one_trial(sysu: Path, trial: int) -> None:
         read_sysu(sysu).trial(trial)
 
 
-def test_another_folder_is_no_data_set(tmp_path: Path) -> None:
+def test_a_folder_of_another_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "RegDB/idx").mkdir(parents=True)
     for folder, what in (
         (tmp_path / "absent", "no such folder"),

@@ -1,4 +1,4 @@
-"""SYSU-MM01's published gallery draws: MATLAB's file of them, good and bad."""
+"""SYSU-MM01's published gallery draws: good and bad MATLAB files."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ MAT = "exp/rand_perm_cam.mat"
 
 @pytest.fixture
 def sysu(tmp_path: Path) -> Path:
-    """A folder that holds nothing yet but a place for the draws."""
+    """A folder with an empty exp."""
     (tmp_path / "exp").mkdir()
     return tmp_path
 
@@ -35,13 +35,15 @@ def order(frames: int, seed: int) -> np.ndarray:
 
 
 ORDERS = {
-    (camera, person): order(person + 2, 10 * camera + person) for camera in (1, 2) for person in (1, 3)
+    (camera, identity): order(identity + 2, 10 * camera + identity)
+    for camera in (1, 2)
+    for identity in (1, 3)
 }
 
 
 @pytest.fixture
 def drawn(sysu: Path) -> Path:
-    """Two cameras and three people, of whom the cameras have not seen the second."""
+    """Two cameras and three identities, of which the cameras have not seen the second."""
     cameras = [cell([ORDERS[camera, 1], np.empty((0, 0)), ORDERS[camera, 3]]) for camera in (1, 2)]
     cameras[1] = cameras[1].T  # a row of cells, as MATLAB users may well save it
     savemat(sysu / MAT, {"rand_perm_cam": cell(cameras), "another": 1})
@@ -60,10 +62,10 @@ def test_no_file_of_draws(sysu: Path) -> None:
 
 def test_frames_of_a_draw(drawn: Path) -> None:
     found = permutations(drawn)
-    for (camera, person), expected in ORDERS.items():
+    for (camera, identity), expected in ORDERS.items():
         for draw in range(10):
             for shots in (1, 3, 10):
-                frames = found.frames(camera, person, draw, shots)
+                frames = found.frames(camera, identity, draw, shots)
                 assert frames == expected[draw, :shots].tolist()
     assert sorted(found.frames(1, 3, 9, 10)) == [1, 2, 3, 4, 5]
     assert all(type(frame) is int for frame in found.frames(1, 1, 0, 2))
@@ -71,7 +73,7 @@ def test_frames_of_a_draw(drawn: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "what"),
+    ("arguments", "what"),
     [
         ((0, 1, 0), "no camera 0, only 1 to 2"),
         ((3, 1, 0), "no camera 3, only 1 to 2"),
@@ -81,13 +83,15 @@ def test_frames_of_a_draw(drawn: Path) -> None:
         ((1, 3, -1), "no draw -1, only 0 to 9 of identity 3 in camera 1"),
     ],
 )
-def test_draws_that_are_not_there(drawn: Path, asked: tuple[int, int, int], what: str) -> None:
+def test_missing_cameras_identities_and_draws_are_named(
+    drawn: Path, arguments: tuple[int, int, int], what: str
+) -> None:
     with pytest.raises(UserError) as caught:
-        permutations(drawn).frames(*asked, shots=1)
+        permutations(drawn).frames(*arguments, shots=1)
     assert str(caught.value).startswith(f"{drawn / MAT}: has {what}; download it again")
 
 
-def one_person(value: Any) -> dict[str, Any]:
+def one_cell(value: Any) -> dict[str, Any]:
     return {"rand_perm_cam": cell([cell([order(3, 0), value])])}
 
 
@@ -96,13 +100,13 @@ def one_person(value: Any) -> dict[str, Any]:
     [
         ({"other": 1}, "has no list of cameras named rand_perm_cam"),
         ({"rand_perm_cam": np.ones((6, 5))}, "has no list of cameras named rand_perm_cam"),
-        (one_person(np.array([[1.0, 2.5]])), "camera 1, identity 2: not rows of distinct frame numbers"),
-        (one_person(np.array([[1.0, np.nan]])), "camera 1, identity 2: not rows"),
-        (one_person(np.array([[0, 1]])), "camera 1, identity 2: not rows"),
-        (one_person(np.array([[1, 2], [2, 2]])), "camera 1, identity 2: not rows"),
-        (one_person("text"), "camera 1, identity 2: not rows"),
-        (one_person(np.ones((1, 2, 2))), "camera 1, identity 2: not rows"),
-        (one_person(cell([order(2, 0)])), "camera 1, identity 2: not rows"),
+        (one_cell(np.array([[1.0, 2.5]])), "camera 1, identity 2: not rows of distinct frame numbers"),
+        (one_cell(np.array([[1.0, np.nan]])), "camera 1, identity 2: not rows"),
+        (one_cell(np.array([[0, 1]])), "camera 1, identity 2: not rows"),
+        (one_cell(np.array([[1, 2], [2, 2]])), "camera 1, identity 2: not rows"),
+        (one_cell("text"), "camera 1, identity 2: not rows"),
+        (one_cell(np.ones((1, 2, 2))), "camera 1, identity 2: not rows"),
+        (one_cell(cell([order(2, 0)])), "camera 1, identity 2: not rows"),
     ],
 )
 def test_other_contents_than_draws(sysu: Path, content: dict[str, Any], what: str) -> None:
@@ -122,11 +126,9 @@ def test_a_file_that_is_no_mat_file(sysu: Path, content: bytes) -> None:
     assert "download it again" in str(caught.value)
 
 
-def test_a_truncated_file_is_never_taken_for_whole(drawn: Path) -> None:
+def test_a_truncated_file_is_refused(drawn: Path) -> None:
     whole = (drawn / MAT).read_bytes()
-    for length in range(
-        0, len(whole) - 300, 97
-    ):  # what follows the variable, "another", is not asked for
+    for length in range(0, len(whole) - 300, 97):  # the variable that follows, "another", is not read
         (drawn / MAT).write_bytes(whole[:length])
         with pytest.raises(UserError, match="download it again"):
             read_permutations(drawn)
