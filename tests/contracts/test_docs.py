@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor, nn
 
+from tests.support.deployment import PROJECT
 from tsme.config import override
 from tsme.models.dsgan import Discriminator, Generator
 from tsme.models.reid import TsmeNet
@@ -102,3 +104,23 @@ def test_places_named_for_contributors_exist():
         sources = "\n".join((ROOT / name).read_text() for name in code if name.endswith(".py"))
         for name in (name for name in code if name.isidentifier()):
             assert re.search(rf"\b{name}\b", sources), name
+
+
+def test_the_citation_has_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert f"\n## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_hosted_ci_runs_what_ci_runs():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step.get("run") for step in workflow["jobs"]["test"]["steps"]]
+    assert ".ci/run" in commands
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_hooks_are_the_tools_of_make_lint():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["entry"].split()[0].rpartition("/")[2] for hook in repository["hooks"]}
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe and set(re.findall(r"\$\(BIN\)/(\w+)", recipe[1])) == hooks
