@@ -44,9 +44,9 @@ def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining],
     `trainings` are keyed by labels such as "trial 01"; `what` names them all, for example "trials".
     """
     resources = run.config.resources
-    unfinished = sum(not training.is_done() for training in trainings.values())
+    unfinished = {label for label, training in trainings.items() if not training.is_done()}
     slots = side_by_side(resources, len(trainings), run.console) if unfinished else 1
-    with run.step(f"train: {unfinished} of {len(trainings)} {what}, {slots} at a time"):
+    with run.step(f"train: {len(unfinished)} of {len(trainings)} {what}, {slots} at a time"):
         if not unfinished:
             return
         # Finished trainings are dealt out too, so that a resumed run forms the same groups.
@@ -56,13 +56,13 @@ def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining],
                 [
                     partial(
                         train_group,
-                        _jobs(run, group),
+                        _jobs(run, group, unfinished),
                         display.board,
                         name=_group_name(group),
                         storage=run.out / "ray",
                     )
                     for group in groups
-                    if not all(training.is_done() for training in group.values())
+                    if unfinished & set(group)
                 ]
             )
 
@@ -89,17 +89,17 @@ def _group_name(trainings: Mapping[str, TrialTraining]) -> str:
     return f"trials-{trials}-{config.digest('reid', keys=keys)}"
 
 
-def _jobs(run: WorkflowRun, trainings: Mapping[str, TrialTraining]) -> list[TrainJob]:
+def _jobs(
+    run: WorkflowRun, trainings: Mapping[str, TrialTraining], unfinished: set[str]
+) -> list[TrainJob]:
+    """A job for each training. Finished ones have no MLflow runs: theirs stay closed."""
     return [
-        TrainJob(training, label, _stage_runs(run, label, training))
+        TrainJob(training, label, _stage_runs(run, label, training) if label in unfinished else {})
         for label, training in trainings.items()
     ]
 
 
 def _stage_runs(run: WorkflowRun, label: str, training: TrialTraining) -> dict[str, MlflowRun]:
-    """The MLflow run of each stage; none for a finished training, whose runs stay closed."""
-    if training.is_done():
-        return {}
     keys = {"dsgan": training.generators_key, "reid": training.model_key}
     return {
         stage: run.mlflow_run.child(
