@@ -150,7 +150,7 @@ def _decode(
 
 
 def _counts(split: Split) -> SplitCounts:
-    return SplitCounts(len(split.everyone), len(split.visible), len(split.infrared))
+    return SplitCounts(len(split.all_identities), len(split.visible), len(split.infrared))
 
 
 def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
@@ -162,7 +162,7 @@ def _range(sizes: list[tuple[int, int]]) -> ImageSizes | None:
 
 def _seen(trials: list[Trial]) -> dict[tuple[int, int], int]:
     return {
-        (tested.number, trained.number): len(tested.test.everyone & trained.train.everyone)
+        (tested.number, trained.number): len(tested.test.all_identities & trained.train.all_identities)
         for tested in trials
         for trained in trials
     }

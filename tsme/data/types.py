@@ -67,7 +67,7 @@ class Split:
         return [int(i) for i in np.intersect1d(self.visible.identities, self.infrared.identities)]
 
     @property
-    def everyone(self) -> set[int]:
+    def all_identities(self) -> set[int]:
         """Identities with images in either modality."""
         return {int(i) for i in np.union1d(self.visible.identities, self.infrared.identities)}
 

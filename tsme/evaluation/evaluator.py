@@ -25,7 +25,7 @@ from tsme.models.translate import translate
 
 def require_own_weights(provenance: Provenance, trial: Trial) -> None:
     """Raise UserError if weights are of another trial or were trained on this trial's test identities."""
-    seen, count = count_seen(provenance, trial), len(trial.test.everyone)
+    seen, count = count_seen(provenance, trial), len(trial.test.all_identities)
     allow = "(or --cross-trial to have that stated in the report)"
     if provenance.trial != trial.number:
         raise UserError(

@@ -70,7 +70,7 @@ class EvaluationResult:
             queries=metrics.queries,
             skipped_queries=metrics.skipped_queries,
             gallery=len(search.gallery),
-            test_identities=len(trial.test.everyone),
+            test_identities=len(trial.test.all_identities),
             model=provenance.key,
             model_trial=provenance.trial,
             seen_identities=count_seen(provenance, trial),
@@ -96,7 +96,7 @@ class EvaluationResult:
 
 def count_seen(provenance: Provenance, trial: Trial) -> int:
     """Number of the trial's test identities that the weights were trained on."""
-    return len(trial.test.everyone & set(provenance.train_identities))
+    return len(trial.test.all_identities & set(provenance.train_identities))
 
 
 def summarise(results: Iterable[EvaluationResult]) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -110,7 +110,7 @@ def test_a_validation_list_that_leaves_too_few_on_either_side_is_a_user_error(li
 
 
 def test_identities_in_either_modality():
-    assert split().everyone == {10, 20, 30, 40, 50, 60}
+    assert split().all_identities == {10, 20, 30, 40, 50, 60}
 
 
 def test_an_identity_without_a_class_is_an_error():

@@ -68,8 +68,10 @@ def read_csv_table(file: Path) -> Dataset:
     if not faults:  # else the faults may be the reason
         faults += too_few or too_few_faults(fit, file.name, "identities with split 'train' are")
     if not faults and "split" not in table.header:
-        drawn = f"no split column: {len(fit.everyone)} identities, drawn at random, are for training"
-        warnings.append(f"{drawn}, the other {len(trial.test.everyone)} for testing")
+        drawn = (
+            f"no split column: {len(fit.all_identities)} identities, drawn at random, are for training"
+        )
+        warnings.append(f"{drawn}, the other {len(trial.test.all_identities)} for testing")
     validation = tuple(sorted(set(trial.validation) & set(fit.identities)))
     return Dataset(
         name="csv",
@@ -171,7 +173,7 @@ def _divide(file: str, rows: list[ImageRow]) -> tuple[Trial, list[Fault]]:
     order = np.random.default_rng([DIVISION_SEED, len(both)]).permutation(both)
     drawn = {int(identity) for identity in order[: len(both) // 2]}
     too_few = too_few_faults(images, file, "identities, to be divided into two halves, are", 4)
-    return Trial(1, images.keep(drawn), images.keep(images.everyone - drawn)), too_few
+    return Trial(1, images.keep(drawn), images.keep(images.all_identities - drawn)), too_few
 
 
 def _numbers(texts: Iterable[str]) -> dict[str, int]:

@@ -69,7 +69,7 @@ def drop_single_modality(split: Split) -> tuple[Split, list[str]]:
 
     Training pairs visible with infrared images of an identity, so it cannot use the others.
     """
-    excluded = sorted(split.everyone - set(split.identities))
+    excluded = sorted(split.all_identities - set(split.identities))
     if not excluded:
         return split, []
     what = f"{len(excluded)} training identities are seen in one modality only, the first {excluded[0]}"

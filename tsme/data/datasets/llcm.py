@@ -90,7 +90,7 @@ def read_llcm(root: Path) -> Dataset:
 
 def _count_warnings(trained: Split, test: IdentityFile) -> Iterator[str]:
     counts = (
-        (len(trained.everyone), 713, "training identities"),
+        (len(trained.all_identities), 713, "training identities"),
         (len(trained.visible), 16946, "visible training images"),
         (len(trained.infrared), 13975, "infrared training images"),
         (len(test.lines), 351, f"identities in {TEST_IDS}"),
