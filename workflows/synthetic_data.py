@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tsme.config import DatasetName
     from tsme.synthetic.difficulty import Difficulty
 
+if TYPE_CHECKING:  # NumPy would slow down the start of the command line
+    from tsme.synthetic.people.person import ToneModel
+
 
 def generate_with_progress(
     out: AnyPath,
@@ -25,6 +28,7 @@ def generate_with_progress(
     seed: int,
     console: Console,
     difficulty: Difficulty = "normal",
+    tones: ToneModel = "independent",
     ground_truth: bool = False,
     stopped: Event | None = None,
 ) -> None:
@@ -51,6 +55,7 @@ def generate_with_progress(
             images=images,
             seed=seed,
             difficulty=difficulty,
+            tones=tones,
             ground_truth=ground_truth,
             progress=update,
         )

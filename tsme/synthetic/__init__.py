@@ -11,6 +11,8 @@ What identifies a person
     surface temperatures (thermal) or reflectances (near infrared). Colours, temperatures, reflectances
     and geometry are sampled independently of each other. Every sensor sees a pattern, but which of its
     two tones is brighter, and by how much, is sampled per identity and sensor.
+    With lifelike tones (`people/lifelike.py`) infrared tones follow in part from the fabrics of the
+    garments, which visible images show by their texture. Colours stay independent of everything else.
 
 What makes it hard
     No intensity carries over from one sensor to another, so images must be matched by edges and their

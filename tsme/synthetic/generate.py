@@ -12,6 +12,7 @@ from tsme.synthetic.layouts.csv_table import CsvTableLayout
 from tsme.synthetic.layouts.llcm import LlcmLayout
 from tsme.synthetic.layouts.regdb import MAX_TRIALS, RegDBLayout
 from tsme.synthetic.layouts.sysu import SysuLayout
+from tsme.synthetic.people.person import ToneModel
 from tsme.synthetic.writer import DatasetLayout, write_dataset
 
 MIN_IDENTITIES: dict[DatasetName, int] = {"regdb": 4, "sysu": 6, "llcm": 4, "csv": 4}  # two per split
@@ -29,6 +30,7 @@ def generate(
     workers: int | None = None,
     trials: int = 10,
     difficulty: Difficulty = "normal",
+    tones: ToneModel = "independent",
     ground_truth: bool = False,
 ) -> None:
     """Write a data set of `identities` synthetic identities to the folder `out`.
@@ -36,7 +38,8 @@ def generate(
     `images` is the number of images of each identity: per modality in RegDB's layout, and the mean per
     camera in the other layouts. `size` is (width, height) in pixels. `trials` is the number of RegDB's
     train/test splits; other layouts have one. `ground_truth` adds, in RegDB's layout, a folder `Truth`
-    with each image as the other sensor would have recorded it.
+    with each image as the other sensor would have recorded it. `tones` is how infrared tones are sampled:
+    independently of everything visible, or from the fabric of each garment (`people/lifelike.py`).
 
     `progress` is called with (finished identities, all identities). `workers` is the number of processes,
     by default one per processor; it does not change the result. An identity's images depend only on the
@@ -48,9 +51,9 @@ def generate(
     _validate(layout, identities, images, trials, seed, size, workers, ground_truth)
     variation = VARIATIONS[difficulty]
     write_dataset(
-        out, _make_layout(layout, identities, images, seed, trials, variation, ground_truth),
-        identities=identities, seed=seed, size=size, variation=variation, progress=progress,
-        workers=workers,
+        out, _make_layout(layout, identities, images, seed, trials, variation, tones, ground_truth),
+        identities=identities, seed=seed, size=size, variation=variation, tone_model=tones,
+        progress=progress, workers=workers,
     )  # fmt: skip
 
 
@@ -65,12 +68,14 @@ def generate_regdb(
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     difficulty: Difficulty = "normal",
+    tones: ToneModel = "independent",
     ground_truth: bool = False,
 ) -> None:
     """Call `generate` for RegDB's layout, by default at RegDB's size."""
     generate(
         out, layout="regdb", identities=identities, images=images, trials=trials, seed=seed, size=size,
-        progress=progress, workers=workers, difficulty=difficulty, ground_truth=ground_truth,
+        progress=progress, workers=workers, difficulty=difficulty, tones=tones,
+        ground_truth=ground_truth,
     )  # fmt: skip
 
 
@@ -81,11 +86,12 @@ def _make_layout(
     seed: int,
     trials: int,
     variation: FrameVariation,
+    tones: ToneModel,
     ground_truth: bool,
 ) -> DatasetLayout:
     match layout:
         case "regdb":
-            return RegDBLayout(identities, images, seed, trials, variation, ground_truth)
+            return RegDBLayout(identities, images, seed, trials, variation, tones, ground_truth)
         case "sysu":
             return SysuLayout(identities, images, seed)
         case "llcm":

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tsme.synthetic.cameras import optics
 from tsme.synthetic.cameras.optics import FloatImage
 from tsme.synthetic.difficulty import VARIATIONS, FrameVariation
+from tsme.synthetic.painting import Light, Painter
 from tsme.synthetic.people.figure import pose_figure
-from tsme.synthetic.people.pattern import accent_mask
 from tsme.synthetic.people.person import Facing, Person, Sensor
 from tsme.synthetic.people.shapes import Pose, Shape
 
 OVERSAMPLE = 2  # images are painted this many times larger, then averaged, for smooth edges
-FOLD_STRENGTH = {"visible": 0.06, "thermal": 0.03, "nir": 0.07}  # relative unevenness of cloth
+FOLD_CELLS = (24, 12)  # cells of the noise that folds follow, per image
+WEAVE_CELLS = (80, 40)
 
 
 class View(Protocol):
@@ -101,7 +100,8 @@ def render_views(
     for view, view_rng in zip(views, [rng, *others], strict=True):
         image = view.background(view_rng, (height * OVERSAMPLE, width * OVERSAMPLE))
         view.add_shadow(view_rng, image, pose, figure)
-        _paint_figure(person, figure, view, image, view_rng)
+        light = _sample_light(view, view_rng, image.shape[:2], fabrics=bool(person.textures))
+        Painter(person, view.sensor, image, light).paint(figure)
         occluded = view_rng.random() < variation.occlusion_rate
         if view_rng is rng and occluded:
             tone = view.sample_occluder(view_rng)
@@ -136,69 +136,10 @@ def _sample_pose(
     )
 
 
-def _paint_figure(
-    person: Person,
-    figure: Sequence[Shape],
-    view: View,
-    image: FloatImage,
-    rng: np.random.Generator,
-) -> None:
-    """Paint the figure over `image`, in place."""
-    part_tones = person.tones[view.sensor].items()
-    tones = {part: np.array(tone, dtype=np.float32) for part, tone in part_tones}
-    folds = 1 + FOLD_STRENGTH[view.sensor] * optics.smooth_noise(rng, image.shape[:2], (24, 12))
-    shading = view.sample_shading(rng)
-    for shape in figure:
-        _paint_shape(shape, tones, image, folds, shading)
-
-
-def _paint_shape(
-    shape: Shape,
-    tones: dict[str, FloatImage],
-    image: FloatImage,
-    folds: FloatImage,
-    shading: tuple[float, float],
-) -> None:
-    """Paint one shape over `image`, in place; the arguments are in pixels of the enlarged image."""
-    height, width = image.shape[:2]
-    xs, ys = (shape.outline * height).T.tolist()
-    left, right = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)) + 1, width)
-    top, bottom = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)) + 1, height)
-    if right <= left or bottom <= top:
-        return
-    mask = Image.new("L", (right - left, bottom - top))
-    ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in zip(xs, ys, strict=True)], fill=1)
-    inside = np.asarray(mask).view(np.bool_)
-    window = image[top:bottom, left:right]
-    u, v = _garment_coordinates(shape, np.arange(left, right), np.arange(top, bottom), height)
-    darkening, light = shading
-    shade = 1 - darkening * np.minimum(np.maximum(np.abs(u - light) - 0.2, 0), 1.2)
-    shade *= folds[top:bottom, left:right]
-    _fill(window, inside, tones[shape.part], shade)
-    if shape.pattern is not None:
-        accent = accent_mask(shape.pattern, shape.u_offset + shape.u_scale * u, shape.v_scale * v)
-        _fill(window, inside & accent, tones[f"{shape.part}_accent"], shade)
-
-
-def _fill(window: FloatImage, where: NDArray[np.bool_], tone: FloatImage, shade: FloatImage) -> None:
-    """Write `tone` times `shade` into `window` where `where` is True, in place.
-
-    One channel at a time: NumPy's inner loop over the three channels together has only three steps.
-    """
-    for channel, level in enumerate(tone):
-        np.multiply(shade, level, out=window[..., channel], where=where)
-
-
-def _garment_coordinates(
-    shape: Shape, columns: NDArray[np.int64], rows: NDArray[np.int64], height: int
-) -> tuple[FloatImage, FloatImage]:
-    """Return the shape's u and v, each (h, w), at pixel columns (w,) and rows (h,)."""
-    start, axis = shape.top * height, (shape.bottom - shape.top) * height
-    length = max(float(np.hypot(axis[0], axis[1])), 1e-6)
-    along = axis / length
-    across = shape.sign * along
-    x = columns.astype(np.float32) - np.float32(start[0])
-    y = (rows.astype(np.float32) - np.float32(start[1]))[:, None]
-    u = (x * across[1] - y * across[0]) / max(shape.half_width * height, 1e-6)
-    v = (x * along[0] + y * along[1]) / length
-    return u.astype(np.float32), v.astype(np.float32)
+def _sample_light(
+    view: View, rng: np.random.Generator, shape: tuple[int, int], *, fabrics: bool
+) -> Light:
+    folds = optics.smooth_noise(rng, shape, FOLD_CELLS)
+    weave = optics.smooth_noise(rng, shape, WEAVE_CELLS) if fabrics else np.zeros_like(folds)
+    darkening, side = view.sample_shading(rng)
+    return Light(darkening, side, folds, weave)

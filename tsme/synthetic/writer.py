@@ -18,7 +18,7 @@ import numpy as np
 
 from tsme.errors import UserError
 from tsme.synthetic.difficulty import FrameVariation
-from tsme.synthetic.people.person import Facing, Person
+from tsme.synthetic.people.person import Facing, Person, ToneModel
 from tsme.synthetic.people.sampling import sample_person
 from tsme.synthetic.render import View, render_views
 
@@ -67,6 +67,7 @@ def write_dataset(
     seed: int,
     size: tuple[int, int],
     variation: FrameVariation,
+    tone_model: ToneModel,
     progress: Callable[[int, int], None] | None,
     workers: int | None,
 ) -> None:
@@ -78,7 +79,7 @@ def write_dataset(
     try:
         for folder in layout.folders:
             (partial_out / folder).mkdir(parents=True)
-        write_one = partial(_write_identity, partial_out, layout, seed, size, variation)
+        write_one = partial(_write_identity, partial_out, layout, seed, size, variation, tone_model)
         paths: list[list[str]] = []
         for written in _map_identities(write_one, range(1, identities + 1), workers):
             paths.append(written)
@@ -134,11 +135,12 @@ def _write_identity(
     seed: int,
     size: tuple[int, int],
     variation: FrameVariation,
+    tone_model: ToneModel,
     identity: int,
 ) -> list[str]:
     """Write the images of one identity; return their paths relative to `out`."""
     streams = np.random.SeedSequence([seed, identity])
-    person = sample_person(np.random.default_rng(streams.spawn(1)[0]))
+    person = sample_person(np.random.default_rng(streams.spawn(1)[0]), tone_model)
     paths: list[str] = []
     for path, view, rng, facing, ground_truth in layout.plan_images(identity, person, streams):
         files, views = [path], [view]

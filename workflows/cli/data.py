@@ -8,7 +8,7 @@ import typer
 
 from tsme.errors import UserError
 from tsme.storage.object_store import RemotePath, any_path
-from workflows.cli.options import DatasetChoice, DifficultyChoice, existing_data
+from workflows.cli.options import DatasetChoice, DifficultyChoice, TonesChoice, existing_data
 from workflows.cli.output import console
 from workflows.synthetic_data import generate_with_progress
 
@@ -30,6 +30,10 @@ def synth(
     difficulty: Annotated[
         DifficultyChoice, typer.Option(help="How much the images of one identity differ.")
     ] = DifficultyChoice.normal,
+    tones: Annotated[
+        TonesChoice,
+        typer.Option(help="Infrared tones: random, or according to the fabric that is seen."),
+    ] = TonesChoice.independent,
     ground_truth: Annotated[
         bool,
         typer.Option(
@@ -43,7 +47,8 @@ def synth(
     It has the layout of a real data set. Geometry, which all sensors see, carries identity: build, cut of
     clothes, patterns, things carried.
     Colours (visible) and temperatures or reflectances (infrared) also belong to an identity, but are
-    drawn independently, so they do not help to match across modalities.
+    drawn independently, so they do not help to match across modalities. With --tones lifelike, the
+    infrared tone of a garment follows in part from its fabric, which visible texture shows.
     """
     folder = any_path(out)
     if isinstance(folder, RemotePath) and folder.exists():
@@ -56,6 +61,7 @@ def synth(
         seed=seed,
         console=console,
         difficulty=difficulty.value,
+        tones=tones.value,
         ground_truth=ground_truth,
     )
     console.print(f"{ids} identities in the layout of {layout}: {folder}", soft_wrap=True)

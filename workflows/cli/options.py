@@ -35,6 +35,13 @@ class DifficultyChoice(StrEnum):
     hard = "hard"
 
 
+class TonesChoice(StrEnum):
+    """Whether the infrared tones of a synthetic identity follow from the fabrics of its clothes."""
+
+    independent = "independent"
+    lifelike = "lifelike"
+
+
 class ModeChoice(StrEnum):
     """Cameras in the gallery of SYSU-MM01."""
 

@@ -10,25 +10,33 @@ from tsme.data.datasets.ground_truth import load_ground_truth
 from tsme.data.datasets.regdb import read_regdb
 from tsme.errors import UserError
 from tsme.synthetic.generate import generate, generate_regdb
+from tsme.synthetic.people.person import ToneModel
 
 IMAGES = 3
 
 
-def generate_small(out: Path, ground_truth: bool) -> Path:
+def generate_small(out: Path, tones: ToneModel, ground_truth: bool) -> Path:
     generate_regdb(
-        out, identities=7, images=IMAGES, trials=2, seed=3, workers=1, ground_truth=ground_truth
-    )
+        out, identities=7, images=IMAGES, trials=2, seed=3, workers=1, tones=tones,
+        ground_truth=ground_truth,
+    )  # fmt: skip
     return out
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate_small(tmp_path_factory.mktemp("plain") / "RegDB", ground_truth=False)
+@pytest.fixture(scope="module", params=["independent", "lifelike"])
+def tones(request: pytest.FixtureRequest) -> ToneModel:
+    model: ToneModel = request.param
+    return model
 
 
 @pytest.fixture(scope="module")
-def with_ground_truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate_small(tmp_path_factory.mktemp("truth") / "RegDB", ground_truth=True)
+def dataset(tmp_path_factory: pytest.TempPathFactory, tones: ToneModel) -> Path:
+    return generate_small(tmp_path_factory.mktemp("plain") / "RegDB", tones, ground_truth=False)
+
+
+@pytest.fixture(scope="module")
+def with_ground_truth(tmp_path_factory: pytest.TempPathFactory, tones: ToneModel) -> Path:
+    return generate_small(tmp_path_factory.mktemp("truth") / "RegDB", tones, ground_truth=True)
 
 
 def contents(root: Path) -> dict[str, bytes]:

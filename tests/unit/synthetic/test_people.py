@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tsme.synthetic.cameras.fixed import CameraSpec, make_camera
 from tsme.synthetic.cameras.roaming import RoamingCamera
 from tsme.synthetic.difficulty import VARIATIONS, Difficulty
-from tsme.synthetic.people.person import Person, Sensor
+from tsme.synthetic.people.person import Person, Sensor, ToneModel
 from tsme.synthetic.people.sampling import sample_person
 from tsme.synthetic.render import View, render, sample_facing
 
@@ -19,10 +20,17 @@ SENSORS: tuple[Sensor, ...] = ("visible", "thermal", "nir")
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
+@pytest.fixture(scope="module", params=["independent", "lifelike"])
+def tones(request: pytest.FixtureRequest) -> ToneModel:
+    model: ToneModel = request.param
+    return model
+
+
 @pytest.fixture(scope="module")
-def images() -> dict[Sensor, NDArray[np.uint8]]:
+def images(tones: ToneModel) -> dict[Sensor, NDArray[np.uint8]]:
     """(identity, frame, height, width, channel) for each sensor."""
-    return {sensor: render_all(sample_person, sensor) for sensor in SENSORS}
+    sample = partial(sample_person, tone_model=tones)
+    return {sensor: render_all(sample, sensor) for sensor in SENSORS}
 
 
 def make_view(sensor: Sensor, rng: np.random.Generator) -> View:

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tsme.synthetic.cameras.lifelike_scene import thermal_scene, visible_scene
 from tsme.synthetic.cameras.optics import (
     FloatImage,
     add_contact_shadow,
@@ -22,6 +23,7 @@ from tsme.synthetic.cameras.optics import (
     sample_muted_colour,
     smooth_noise,
 )
+from tsme.synthetic.people.person import ToneModel
 from tsme.synthetic.people.shapes import Pose, Shape
 
 RoamingSensor: TypeAlias = Literal["visible", "thermal"]
@@ -31,13 +33,19 @@ EDGE_SHADING = {"visible": 0.28, "thermal": 0.1}  # darkening of rounded parts t
 
 @dataclass(frozen=True)
 class RoamingCamera:
-    """A `View` of `render` without any constant property but its sensor."""
+    """A `View` of `render` without any constant property but its sensor.
+
+    With lifelike tones, the scene of a moment is the same for both sensors.
+    """
 
     sensor: RoamingSensor
+    tone_model: ToneModel = "independent"
     zoom: float = 1.0
     roll: float = 0.0
 
     def background(self, rng: np.random.Generator, shape: tuple[int, int]) -> FloatImage:
+        if self.tone_model == "lifelike":
+            return (visible_scene if self.sensor == "visible" else thermal_scene)(rng, shape)
         return _visible_scene(rng, shape) if self.sensor == "visible" else _thermal_scene(rng, shape)
 
     def add_shadow(

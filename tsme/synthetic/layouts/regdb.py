@@ -10,7 +10,7 @@ import numpy as np
 from tsme.data.datasets.regdb_lists import GROUND_TRUTH_FOLDER
 from tsme.synthetic.cameras.roaming import RoamingCamera, RoamingSensor
 from tsme.synthetic.difficulty import FrameVariation
-from tsme.synthetic.people.person import Person
+from tsme.synthetic.people.person import Person, ToneModel
 from tsme.synthetic.render import sample_facing
 from tsme.synthetic.writer import PlannedImage, split_identities
 
@@ -31,6 +31,7 @@ class RegDBLayout:
     seed: int
     trials: int
     variation: FrameVariation
+    tone_model: ToneModel
     ground_truth: bool
 
     @property
@@ -49,9 +50,12 @@ class RegDBLayout:
                 facing = sample_facing(person, rng, self.variation)
                 name = f"{person.gender}_{facing}_{sensor[0]}_{frame:05d}_{identity}.bmp"
                 path = f"{sensor.capitalize()}/{identity}/{name}"
-                counterpart = (f"{GROUND_TRUTH_FOLDER}/{path}", RoamingCamera(OTHER_SENSOR[sensor]))
+                view, other_view = (
+                    RoamingCamera(s, self.tone_model) for s in (sensor, OTHER_SENSOR[sensor])
+                )
+                counterpart = (f"{GROUND_TRUTH_FOLDER}/{path}", other_view)
                 ground_truth = counterpart if self.ground_truth else None
-                yield PlannedImage(path, RoamingCamera(sensor), rng, facing, ground_truth)
+                yield PlannedImage(path, view, rng, facing, ground_truth)
 
     def list_files(self, paths: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
         """Yield the four lists of each trial; every list numbers its labels from 0."""

@@ -28,7 +28,7 @@ def head_shapes(builder: ShapeBuilder) -> list[Shape]:
     shapes = [builder.oval("skin", 0.0, ry, rx, ry)]
     hair = builder.person.hair
     if builder.front:
-        shapes += [builder.box("eyes", face_x + x, 0.95 * ry, 0.009, 0.005) for x in (-0.02, 0.02)]
+        shapes += _eyes(builder, face_x, 0.95 * ry)
     if hair in ("bald", "cap", "hat", "hood"):
         return shapes + _headgear(builder, rx, ry)
     crown = 0.5 * ry if builder.front else 0.8 * ry
@@ -44,6 +44,14 @@ def head_shapes(builder: ShapeBuilder) -> list[Shape]:
     elif hair == "ponytail" and not builder.front:
         shapes.append(builder.box("hair", 0.0, ry + 0.06, 0.02, 0.1))
     return shapes
+
+
+def _eyes(builder: ShapeBuilder, x: float, y: float) -> list[Shape]:
+    """Return the eyes, or glasses in front of them."""
+    if builder.person.glasses:
+        lenses = [builder.box("glasses", x + side * 0.021, y, 0.017, 0.011) for side in (-1, 1)]
+        return [*lenses, builder.box("glasses", x, y - 0.004, 0.045, 0.003)]
+    return [builder.box("eyes", x + side * 0.02, y, 0.009, 0.005) for side in (-1, 1)]
 
 
 def _headgear(builder: ShapeBuilder, rx: float, ry: float) -> list[Shape]:

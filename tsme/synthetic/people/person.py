@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
 
 from tsme.synthetic.people.pattern import Pattern
 
@@ -17,6 +17,7 @@ Lower: TypeAlias = Literal["trousers", "capri", "shorts", "skirt", "long_skirt"]
 Sleeve: TypeAlias = Literal["same", "plain", "accent"]
 Carried: TypeAlias = Literal["none", "backpack", "shoulder_bag", "handbag", "trolley"]
 Tone: TypeAlias = tuple[float, ...]
+ToneModel: TypeAlias = Literal["independent", "lifelike"]  # of infrared tones: see tones.py, lifelike.py
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Clothes:
     outer_pattern: Pattern
 
 
+class Texture(NamedTuple):
+    """Visible properties of a fabric other than colour, as fractions of its brightness unless noted."""
+
+    folds: float
+    weave: float = 0.0  # fine structure
+    sheen: float = 0.0  # highlight, absolute
+    seams: float = 0.0  # darkening at the seams of quilting
+
+
 @dataclass(frozen=True)
 class Person:
     """One identity. `tones` holds the tone of each body part for each sensor, in 0..1.
@@ -66,3 +76,5 @@ class Person:
     bag_size: float
     facing: Facing
     tones: Mapping[Sensor, Mapping[str, Tone]]
+    textures: Mapping[str, Texture] = field(default_factory=dict)  # lifelike tones only
+    glasses: bool = False

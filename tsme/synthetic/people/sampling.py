@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from tsme.synthetic.people.lifelike import sample_lifelike_tones
 from tsme.synthetic.people.pattern import (
     LOWER_PATTERN_WEIGHTS,
     OUTER_PATTERN_WEIGHTS,
@@ -22,7 +24,10 @@ from tsme.synthetic.people.person import (
     Lower,
     Outer,
     Person,
+    Sensor,
     Sleeve,
+    Tone,
+    ToneModel,
 )
 from tsme.synthetic.people.tones import sample_colours, sample_reflectances, sample_temperatures
 
@@ -41,24 +46,45 @@ CARRIED_WEIGHTS: Mapping[Carried, float] = {
 }  # fmt: skip
 
 
-def sample_person(rng: np.random.Generator) -> Person:
-    """Sample geometry and the tones for each sensor, all independent of each other."""
-    geometry, visible, thermal, nir = rng.spawn(4)
-    gender: Gender = "female" if geometry.random() < 0.5 else "male"
-    return Person(
-        gender=gender,
-        body=_sample_body(geometry, gender),
-        hair=sample_weighted(geometry, HAIR_WEIGHTS[gender]),
-        clothes=_sample_clothes(geometry, gender),
-        carried=sample_weighted(geometry, CARRIED_WEIGHTS),
-        side=int(geometry.choice([-1, 1])),
-        bag_size=float(geometry.uniform(0.8, 1.3)),
-        facing="front" if geometry.random() < 0.5 else "back",
-        tones={
-            "visible": sample_colours(visible),
+def sample_person(rng: np.random.Generator, tone_model: ToneModel = "independent") -> Person:
+    """Sample geometry and the tones for each sensor.
+
+    Geometry and colours are the same in both tone models, and independent of each other. Infrared tones
+    are independent of both, or follow from the fabrics of the garments.
+    """
+    geometry, visible, thermal, nir, fabrics = rng.spawn(5)
+    person = _sample_geometry(geometry)
+    colours = sample_colours(visible)
+    if tone_model == "independent":
+        tones: dict[Sensor, dict[str, Tone]] = {
+            "visible": colours,
             "thermal": sample_temperatures(thermal),
             "nir": sample_reflectances(nir),
-        },
+        }
+        return replace(person, tones=tones)
+    lifelike = sample_lifelike_tones(fabrics, person.clothes, person.hair)
+    colours["glasses"] = (0.08, 0.08, 0.09)
+    return replace(
+        person,
+        tones={"visible": colours, "thermal": lifelike.thermal, "nir": lifelike.nir},
+        textures=lifelike.textures,
+        glasses=lifelike.glasses,
+    )
+
+
+def _sample_geometry(rng: np.random.Generator) -> Person:
+    """Sample a person without tones."""
+    gender: Gender = "female" if rng.random() < 0.5 else "male"
+    return Person(
+        gender=gender,
+        body=_sample_body(rng, gender),
+        hair=sample_weighted(rng, HAIR_WEIGHTS[gender]),
+        clothes=_sample_clothes(rng, gender),
+        carried=sample_weighted(rng, CARRIED_WEIGHTS),
+        side=int(rng.choice([-1, 1])),
+        bag_size=float(rng.uniform(0.8, 1.3)),
+        facing="front" if rng.random() < 0.5 else "back",
+        tones={},
     )
 
 
