@@ -39,7 +39,8 @@ class RunOptions:
 
     `name` is the MLflow run's. Without `trials`, all trials of the data set are run. `samples` is the
     number of configurations that the sweep tries; with 0 there is no sweep. `resume` continues the run
-    in `out`, which must have been started with the same options.
+    in `out`, which must have been started with the same options. `model_name` is the registered model's,
+    by default tsme-DATASET.
     """
 
     name: str
@@ -49,6 +50,7 @@ class RunOptions:
     trials: list[int] | None = None
     samples: int = 0
     resume: bool = False
+    model_name: str = ""
 
 
 @dataclass
@@ -63,10 +65,7 @@ class WorkflowRun:
     mlflow_run: MlflowRun
     console: Console
     samples: int
-
-    @property
-    def model_name(self) -> str:
-        return f"tsme-{self.config.dataset}"
+    model_name: str
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -133,8 +132,8 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
             require_shared(_local_files(out, uri))
             say = partial(console.print, soft_wrap=True)
             say(f"data {images.fingerprint} in {data}\nMLflow run {mlflow_run.run_id} in {redact(uri)}")
-            samples = max(1, options.samples)
-            run = WorkflowRun(config, data, out, trials, images, mlflow_run, console, samples)
+            samples, model = max(1, options.samples), options.model_name or f"tsme-{config.dataset}"
+            run = WorkflowRun(config, data, out, trials, images, mlflow_run, console, samples, model)
             run.add_step("start", time.monotonic() - STARTED)
             yield run
         except BaseException as error:

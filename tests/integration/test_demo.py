@@ -34,13 +34,12 @@ def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
     chance = 1 / rows[0]["test_identities"]
     mean = sum(row["rank1"] for row in rows) / len(rows)
     assert mean >= 12 * chance, mean
-    champion = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_model_version_by_alias(
-        "tsme-regdb", "champion"
-    )
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    champion = client.get_model_version_by_alias("tsme-demo", "champion")
     assert int(champion.version) == results["model"]["version"]
 
     arguments = ["--dataset", "regdb", "--data", "demo/data", "--json", "figures.json"]
-    tested = tsme(tmp_path, "test", *arguments, "--resume", "models:/tsme-regdb@champion")
+    tested = tsme(tmp_path, "test", *arguments, "--resume", "models:/tsme-demo@champion")
     assert tested.returncode == 0, tested.stderr
     assert json.loads((tmp_path / "figures.json").read_text())["trials"] == rows
 

@@ -96,7 +96,15 @@ def _run_demo(out: AnyPath, resume: bool, generated: Future[None]) -> dict[str, 
     from workflows.pipeline import run_workflow
     from workflows.run import RunOptions
 
-    options = RunOptions("demo", demo_preset(), out / "data", out, samples=SAMPLES, resume=resume)
+    options = RunOptions(
+        "demo",
+        demo_preset(),
+        out / "data",
+        out,
+        samples=SAMPLES,
+        resume=resume,
+        model_name="tsme-demo",  # its champions are none of the real data set's
+    )
     with cluster():
         generated.result()
         return run_workflow(options, console)
