@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -32,7 +33,8 @@ class Listing:
 
     def path(self, name: str) -> str:
         """The path of an entry, relative to the root."""
-        return f"{self.folder}/{name}" if self.folder else name
+        # One string for all trials that list the image: less memory, and less to send.
+        return sys.intern(f"{self.folder}/{name}" if self.folder else name)
 
     def find(self, name: str) -> os.DirEntry[str] | None:
         """The entry of this name, else the only one whose name differs in letter case alone."""
