@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tsme.errors import UserError
 from tsme.storage.digest import digest
@@ -24,6 +24,8 @@ Precision = Literal["float32", "bfloat16"]
 TrainingPrecision = Literal["float32", "bfloat16", "auto"]
 Mode = Literal["all", "indoor"]
 Shots = Literal["single", "multi"]
+Share = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4"]
+Translation = Literal["dsgan", "grayscale", "none"]
 
 
 class Frozen(BaseModel):
@@ -81,6 +83,9 @@ class DsganConfig(Frozen):
     """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half.
 
     Without `skips` the decoder sees the encoder's last map alone (to measure what the others are worth).
+    With `residual` a generator adds to its input at full resolution and starts as the identity; with
+    `share` both generators have the same convolutions and each its own batch norms (neither is in the
+    paper's recipe).
     `precision` is that of the networks' products and maps; weights, losses and the optimiser are float32.
     "auto" is bfloat16 on devices that have instructions for it.
     """
@@ -88,6 +93,8 @@ class DsganConfig(Frozen):
     backbone: BackboneConfig = BackboneConfig()
     precision: TrainingPrecision = "float32"
     skips: bool = True
+    residual: bool = False
+    share: bool = False
     discriminator_width: Positive = 128
     epochs: Positive = 60
     batch: Positive = 8
@@ -99,14 +106,19 @@ class DsganConfig(Frozen):
 class ReidLossConfig(Frozen):
     """Weights of the ten heads' losses by kind, and of the hetero-centre terms within each.
 
-    `centre_triplet` weighs the hetero-centre triplet loss and `label_smoothing` softens the identities
-    (neither is in the paper's recipe).
+    Not in the paper's recipe: `centre_triplet` weighs the hetero-centre triplet loss of every head,
+    `joined_triplet` the same loss of the fused embeddings side by side; `triplet_normalize` says whether
+    both see embeddings of length 1. `weighted_triplet` weighs AGW's weighted regularised triplet loss of
+    the fused embeddings side by side. `label_smoothing` softens the identities.
     """
 
     hetero_centre: Weight = 0.5
     margin: Weight = 0.0
     centre_triplet: Weight = 0.0
+    joined_triplet: Weight = 0.0
     triplet_margin: Weight = 0.3
+    triplet_normalize: bool = True
+    weighted_triplet: Weight = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fused: Weight = 1.0
     real: Weight = 1.0
@@ -116,7 +128,8 @@ class ReidLossConfig(Frozen):
 class ReidOptimizerConfig(Frozen):
     """SGD with Nesterov momentum; the backbones learn at `backbone_factor` times `lr`.
 
-    The rates rise linearly over the first `warmup` epochs (none in the paper's recipe).
+    The rates rise linearly over the first `warmup` epochs and then fall by `decay` at each milestone, or
+    with `cosine` along half a cosine to 0 (neither warm-up nor cosine is in the paper's recipe).
     """
 
     lr: Rate = 0.01
@@ -126,33 +139,56 @@ class ReidOptimizerConfig(Frozen):
     warmup: Annotated[int, Field(ge=0)] = 0
     milestones: tuple[Positive, ...] = (20, 40, 60)
     decay: Rate = 0.1
+    cosine: bool = False
 
 
 class ReidConfig(Frozen):
     """Stage 2. A batch holds `identities` people with `images` images each in either modality.
 
-    Without `pwif` there are no translations: the real images alone, in two streams and six heads; without
-    `iai` there are no heads for real and translated images apart. `precision` as in stage 1.
+    `translation` says what stands beside an image in PwIF: DSGAN's translation, a grayscale copy (no
+    stage 1 is needed then), or nothing ("none": real images alone, in two streams). `iai` adds heads for
+    real and translated images apart. `precision` as in stage 1.
 
-    Not in the paper's recipe: `channel_exchange`, the share of visible training images that lose their
-    colour; `erasing`, the share of training images that lose a rectangle; `pooling_power`, the p of
+    Not in the paper's recipe, networks: `share`, the layer from which on all streams have the same
+    convolutions ("stem" shares them all), each with its own batch norms, or with `shared_norms` the same
+    ones; `grayscale_visible`, visible images lose their colour in training and in tests; `stripes` of the
+    fused map; `gates` after layer3 and layer4; `last_layer` of the ResNet; `pooling_power`, the p of
     generalised-mean pooling (1 is the mean).
+
+    Not in the paper's recipe, training images: `channel_exchange`, the share of visible images replaced
+    by one of their channels or luminance; `exchanged_copies`, every visible image is in the batch as it
+    is and with exchanged channels, and infrared images exchange theirs; `linear_mixing`, the share of
+    images that get a random mix of their channels, and a random gain within a rectangle; `erasing`, the
+    share that lose a rectangle.
     """
 
     backbone: BackboneConfig = BackboneConfig()
-    pwif: bool = True
+    translation: Translation = "dsgan"
     iai: bool = True
+    share: Share = "none"
+    shared_norms: bool = False
+    grayscale_visible: bool = False
+    stripes: Annotated[int, Field(ge=1, le=18)] = 6
+    gates: bool = True
+    last_layer: Annotated[int, Field(ge=3, le=4)] = 4
     precision: TrainingPrecision = "float32"
     embedding: Positive = 512
-    pooling_power: Annotated[float, Field(ge=1, le=6)] = 1.0
+    pooling_power: Annotated[float, Field(ge=1, le=16)] = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     epochs: Positive = 60
     identities: Annotated[int, Field(ge=2)] = 4
     images: Positive = 6
     channel_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0
+    exchanged_copies: bool = False
+    linear_mixing: Annotated[float, Field(ge=0, le=1)] = 0.0
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss: ReidLossConfig = ReidLossConfig()
     optimizer: ReidOptimizerConfig = ReidOptimizerConfig()
+
+    @field_validator("translation", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: object) -> object:
+        return "grayscale" if value in ("grey", "gray", "greyscale") else value
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> ReidConfig:
@@ -164,9 +200,13 @@ class ReidConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _all_images(self) -> ReidConfig:
-        if self.iai and not self.pwif:
+    def _fits(self) -> ReidConfig:
+        if self.iai and self.translation == "none":
             raise ValueError("without translations there are none to invoke: set reid.iai=false as well")
+        if self.shared_norms and self.share == "none":
+            raise ValueError("shared_norms: norms are shared where convolutions are: set reid.share too")
+        if self.share == f"layer{self.last_layer + 1}":
+            raise ValueError(f"share: there is no {self.share} where last_layer is {self.last_layer}")
         return self
 
 

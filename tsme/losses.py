@@ -45,20 +45,24 @@ def hetero_centre_triplet(
     visible_labels: Tensor,
     infrared_labels: Tensor,
     margin: float = 0.3,
+    *,
+    normalize: bool = True,
 ) -> Tensor:
     """Hetero-centre triplet loss of every head (Liu, Tan, Zhou, IEEE TMM 2021): (S,), >= 0.
 
     Mean over the identities and modalities of max(0, margin + |c - c'| - |c - n|): c the centre of one
     identity in one modality, c' its centre in the other, n the nearest centre of anybody else in either.
-    Centres are means of L2-normalised embeddings (S, B, E), as for `hetero_centre`. Labels may stand in
-    any order; who is seen in one modality only is no anchor.
+    Centres are means of embeddings (S, B, E): as they are in the paper, of length 1 with `normalize`.
+    Labels may stand in any order; an identity seen in one modality only is no anchor.
     """
     # As above, written for every image; an identity's centre is shared by its images.
     labels = torch.cat([visible_labels, infrared_labels])  # (B,)
     count = len(visible_labels)
     own = (labels[:, None] == labels).to(visible.dtype)  # (B, B)
     own[:count, count:] = own[count:, :count] = 0
-    both = F.normalize(torch.cat([visible, infrared], dim=1), dim=-1)
+    both = torch.cat([visible, infrared], dim=1)
+    if normalize:
+        both = F.normalize(both, dim=-1)
     centres = own @ both / own.sum(1, keepdim=True)  # (S, B, E)
     # By differences: by products, small distances lose their digits.
     gaps = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")  # (S, B, B)
@@ -71,16 +75,40 @@ def hetero_centre_triplet(
     return (violated * share).sum(-1) / share.sum().clamp_min(1)
 
 
+def weighted_triplet(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Weighted regularised triplet loss of embeddings (B, E) (AGW; Ye et al., TPAMI 2021): a scalar.
+
+    Mean over the images of log(1 + exp(p - n)): p the mean of an image's distances to the others of its
+    identity, weighted by the softmax of the distances, n that to all other identities, weighted by the
+    softmax of the negated ones. Modalities are not told apart. Images without either are left out.
+    """
+    gaps = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")  # (B, B)
+    same = labels[:, None] == labels
+    alike = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    used = alike.any(1) & ~same.all(1)
+    # A finite floor: a softmax over nothing but -inf has no gradient.
+    lowest = torch.finfo(gaps.dtype).min
+    positive = (gaps * gaps.masked_fill(~alike, lowest).softmax(1)).sum(1)
+    negative = (gaps * (-gaps).masked_fill(same, lowest).softmax(1)).sum(1)
+    return (F.softplus(positive - negative) * used).sum() / used.sum().clamp_min(1)
+
+
 def reid_losses(
     outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLossConfig
 ) -> dict[str, Tensor]:
     """Terms of stage 2, unweighted, by kind of head, and their weighted sum `total`.
 
     total = sum over kinds of w_kind * (identity + w_hc * hetero-centre + w_tri * triplet), each summed
-    over its heads. The triplet term is there if it has a weight.
+    over its heads, and w_fused times the terms of the fused embeddings side by side. Triplet terms are
+    there if they have a weight.
     """
     heads = [len(kind.logits) for kind in outputs]
-    losses = _head_losses(outputs, visible_labels, infrared_labels, weights)
+    embeddings, logits = (
+        upcast_bf16(torch.stack([x for heads in part for x in heads]))
+        for part in zip(*outputs, strict=True)
+    )  # (S, B, E), (S, B, K)
+    labels = visible_labels, infrared_labels
+    losses = _head_losses(embeddings, logits, *labels, weights)
     factors = {"identity": 1.0, "centre": weights.hetero_centre, "triplet": weights.centre_triplet}
     terms: dict[str, Tensor] = {}
     weighted: list[Tensor] = []
@@ -89,17 +117,21 @@ def reid_losses(
             if count:
                 terms[f"{kind}_{name}"] = term = part.sum()
                 weighted.append(getattr(weights, kind) * factors[name] * term)
+    joined = _joined_losses(torch.cat(embeddings[: heads[0]].unbind(), dim=-1), *labels, weights)
+    for name, term in joined.items():
+        terms[f"fused_{name}"] = term
+        weighted.append(weights.fused * getattr(weights, name) * term)
     return terms | {"total": torch.stack(weighted).sum()}
 
 
 def _head_losses(
-    outputs: NetworkOutputs, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLossConfig
+    embeddings: Tensor,
+    logits: Tensor,
+    visible_labels: Tensor,
+    infrared_labels: Tensor,
+    weights: ReidLossConfig,
 ) -> dict[str, Tensor]:
-    """Terms (S,) of the heads of all kinds by name, in float32 at least."""
-    embeddings, logits = (
-        upcast_bf16(torch.stack([x for heads in part for x in heads]))
-        for part in zip(*outputs, strict=True)
-    )  # (S, B, E), (S, B, K)
+    """Terms (S,) of the heads of all kinds by name, of embeddings (S, B, E) and logits (S, B, K)."""
     labels = torch.cat([visible_labels, infrared_labels])
     everywhere = labels.repeat(len(logits))  # (S B,)
     identity = F.cross_entropy(
@@ -112,7 +144,25 @@ def _head_losses(
         "centre": hetero_centre(*both, weights.margin),
     }
     if weights.centre_triplet:
-        losses["triplet"] = hetero_centre_triplet(*both, weights.triplet_margin)
+        margin, normalize = weights.triplet_margin, weights.triplet_normalize
+        losses["triplet"] = hetero_centre_triplet(*both, margin, normalize=normalize)
+    return losses
+
+
+def _joined_losses(
+    embeddings: Tensor, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLossConfig
+) -> dict[str, Tensor]:
+    """Terms of the fused embeddings side by side (B, S E), by name; those that have a weight."""
+    losses: dict[str, Tensor] = {}
+    if weights.joined_triplet:
+        visible, infrared = embeddings[None].split([len(visible_labels), len(infrared_labels)], dim=1)
+        margin, normalize = weights.triplet_margin, weights.triplet_normalize
+        losses["joined_triplet"] = hetero_centre_triplet(
+            visible, infrared, visible_labels, infrared_labels, margin, normalize=normalize
+        ).sum()
+    if weights.weighted_triplet:
+        labels = torch.cat([visible_labels, infrared_labels])
+        losses["weighted_triplet"] = weighted_triplet(embeddings, labels)
     return losses
 
 

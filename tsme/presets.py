@@ -140,9 +140,9 @@ def ablation(config: Config) -> list[Variant]:
     that is the stronger recipe already, the parts alone.
     """
     variants = [
-        Variant("baseline", override(config, {"reid.pwif": False, "reid.iai": False}), None),
-        Variant("PwIF", override(config, {"reid.pwif": True, "reid.iai": False}), "baseline"),
-        Variant("PwIF and IAI", override(config, {"reid.pwif": True, "reid.iai": True}), "PwIF"),
+        Variant("baseline", override(config, {"reid.translation": "none", "reid.iai": False}), None),
+        Variant("PwIF", override(config, {"reid.iai": False}), "baseline"),
+        Variant("PwIF and IAI", override(config, {"reid.iai": True}), "PwIF"),
     ]
     full = variants[-1].config
     if strong(full) == full:

@@ -15,14 +15,15 @@ def search_space(config: Config) -> Space:
     """Distributions by dotted configuration key, as `tsme.config.override` takes them.
 
     Learning rates and the hetero-centre weight range over a factor of three either side of the
-    configured value, because their effect is multiplicative; the heads' weights over [0.25, 2], because
-    the published values are all 1. The cycle and identity weights of stage 1 have three values each, so
+    configured value, because their effect is multiplicative, the heads' learning rate up to twelve
+    times it, because published rates differ by ten; the heads' weights over [0.25, 2], because the
+    published values are all 1. The cycle and identity weights of stage 1 have three values each, so
     that samples with equal ones share a trained stage 1. Parts of the method that are off, or have
     weight 0, are not searched.
     """
     reid, dsgan = config.reid, config.dsgan
     space = {
-        "reid.optimizer.lr": _around(reid.optimizer.lr),
+        "reid.optimizer.lr": _around(reid.optimizer.lr, up=12),
         "reid.optimizer.backbone_factor": _around(reid.optimizer.backbone_factor),
         "reid.loss.hetero_centre": _around(reid.loss.hetero_centre),
         "reid.loss.fused": _weight(reid.loss.fused),
@@ -34,7 +35,7 @@ def search_space(config: Config) -> Space:
     used = {
         key: value > 0
         and (reid.iai or key not in ("reid.loss.real", "reid.loss.translated"))
-        and (reid.pwif or not key.startswith("dsgan."))
+        and (reid.translation == "dsgan" or not key.startswith("dsgan."))
         for key, value in current_point(config, space).items()
     }
     return {key: space[key] for key in space if used[key]}
@@ -52,8 +53,8 @@ def current_point(config: Config, space: Space) -> dict[str, float]:
     return point
 
 
-def _around(value: float) -> Any:
-    return ray.tune.loguniform(value / 3, value * 3) if value > 0 else None
+def _around(value: float, up: float = 3) -> Any:
+    return ray.tune.loguniform(value / 3, value * up) if value > 0 else None
 
 
 def _weight(value: float) -> Any:

@@ -70,7 +70,7 @@ def _train_generators(
     """
     configs = {"DSGAN": full}
     for variant in variants:  # the sweep's winner may have other generators
-        if variant.config.reid.pwif and variant.config.dsgan != full.dsgan:
+        if variant.config.reid.translation == "dsgan" and variant.config.dsgan != full.dsgan:
             configs[f"DSGAN of the {variant.name}"] = variant.config
     trained = {
         name: _trainings(run, config, trial, seeds, only_generators=True)

@@ -47,7 +47,7 @@ def decode(root: Path, images: ImageList, height: int, width: int) -> NDArray[np
     arrays = []
     for path in images.paths:
         with Image.open(root / path) as image:
-            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+            resized = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
             arrays.append(np.array(resized))
     return np.stack(arrays)
 

@@ -76,7 +76,7 @@ def test_parts_that_are_off_are_not_searched(tiny_config):
     assert not {"reid.loss.hetero_centre", "reid.loss.real"} & set(space)
     alone = search_space(override(tiny_config, {"reid.iai": False}))
     assert set(search_space(tiny_config)) - set(alone) == {"reid.loss.real", "reid.loss.translated"}
-    plain = search_space(override(tiny_config, {"reid.iai": False, "reid.pwif": False}))
+    plain = search_space(override(tiny_config, {"reid.iai": False, "reid.translation": "none"}))
     assert set(alone) - set(plain) == {"dsgan.loss.cycle", "dsgan.loss.identity"}
     wide = override(tiny_config, {"reid.loss.fused": 3.0})
     assert search_space(wide)["reid.loss.fused"].upper == 3.0

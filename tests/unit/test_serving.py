@@ -49,7 +49,7 @@ def test_embeddings_equal_those_of_evaluation_on_the_same_pixels(folder, trial, 
 
 def test_images_of_another_size_are_resized_as_in_training(folder):
     images = batch(3, 70, 41)
-    resized = [np.asarray(Image.fromarray(x).resize((16, 32), Image.Resampling.BILINEAR)) for x in images]
+    resized = [np.asarray(Image.fromarray(x).resize((16, 32), Image.Resampling.LANCZOS)) for x in images]
     pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
     got = Embedder(folder).predict(images, {"trial": 3})
     np.testing.assert_array_equal(got, expected(folder, 3, pixels, "visible"))

@@ -29,7 +29,7 @@ from tsme.storage.local_copy import cache_folder
 
 Progress = Callable[[int, int], None]
 STALE_SECONDS = 86400  # age at which the files of a killed process are deleted
-FORMAT = "v2"  # changes whenever the same image file would give other pixels
+FORMAT = "v3"  # changes whenever the same image file would give other pixels
 
 
 @dataclass(frozen=True)

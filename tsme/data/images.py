@@ -36,7 +36,7 @@ def open_image(path: Path) -> Image.Image:
 
 
 def decode(files: Sequence[Path], height: int, width: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pixels (3, height, width) of every file, uint8 RGB, resized bilinearly.
+    """Yield the pixels (3, height, width) of every file, uint8 RGB, resized by Lanczos.
 
     Raises UserError naming the first file that is missing or damaged.
     """

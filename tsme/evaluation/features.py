@@ -17,7 +17,7 @@ from tsme.config import Precision
 from tsme.data.transforms import send, to_range
 from tsme.data.types import MODALITIES, Modality
 from tsme.models.inference import CHUNK, folded
-from tsme.models.reid import FUSED_STRIPES, TsmeNet
+from tsme.models.reid import TsmeNet
 from tsme.numerics import reproducible
 
 Embeddings = dict[Modality, NDArray[np.float32]]
@@ -51,7 +51,7 @@ def embed_images(
         with reproducible(device, precision):
             embedding = embed(*inputs)
             if flip:
-                embedding = _mean(embedding, embed(*(x.flip(-1) for x in inputs)))
+                embedding = _mean(embedding, embed(*(x.flip(-1) for x in inputs)), network.stripes)
         embeddings.append(embedding)
     return torch.cat(embeddings).cpu()
 
@@ -75,7 +75,7 @@ def embed_split(
     return {modality: embed(modality).numpy() for modality in MODALITIES}
 
 
-def _mean(one: Tensor, other: Tensor) -> Tensor:
+def _mean(one: Tensor, other: Tensor, stripes: int) -> Tensor:
     """The mean of two embeddings (B, d), normalised to length 1 stripe by stripe."""
-    total = (one + other).unflatten(1, (FUSED_STRIPES, -1))  # (B, S, E)
+    total = (one + other).unflatten(1, (stripes, -1))  # (B, S, E)
     return F.normalize(total, dim=2).flatten(1)

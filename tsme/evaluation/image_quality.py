@@ -23,8 +23,7 @@ from tsme.data.types import MODALITIES, ImageList, Modality, Split, other
 from tsme.models.backbone import Backbone, Normalise
 from tsme.models.dsgan import Generators
 from tsme.models.inference import CHUNK
-from tsme.models.reid import Stream
-from tsme.models.translate import as_seen
+from tsme.models.streams import Stream
 from tsme.numerics import reproducible
 
 # Outputs vary by a tenth of what real images do after a few steps of training, soon by half.
@@ -90,12 +89,12 @@ class HeldOutImages:
         scores: dict[str, float] = {}
         for source, translated in translations.items():
             target = other(source)
-            generated = as_seen(translated, target)
+            generated = grayscale(translated)
             if source in self.ground_truths:
-                similarity = _similarity(generated, as_seen(self.ground_truths[source], target))
+                similarity = _similarity(generated, grayscale(self.ground_truths[source]))
                 scores |= {f"{name}_{target}": value for name, value in similarity.items()}
             if target in self.features:
-                real = as_seen(self.images[target], target)
+                real = grayscale(self.images[target])
                 network = self.features[target].to(device)
                 scores[f"frechet_{target}"] = frechet(generated, real, network, device)
         return scores
@@ -172,8 +171,7 @@ def collapse_reason(
     Generators run in training mode: running statistics need more than an epoch to settle.
     """
     samples = {
-        m: as_seen(x[:: max(1, len(x) // COLLAPSE_IMAGES)][:COLLAPSE_IMAGES], m)
-        for m, x in images.items()
+        m: grayscale(x[:: max(1, len(x) // COLLAPSE_IMAGES)][:COLLAPSE_IMAGES]) for m, x in images.items()
     }
     for source, network in (
         (MODALITIES[0], generators.visible_to_infrared),

@@ -6,8 +6,10 @@ Shapes: B images, C channels, H x W pixels.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -27,12 +29,25 @@ class BatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, *statistics, self.training, self.momentum or 0.0, self.eps)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and what they are added to: (B, C, h, w) -> (B, planes, h / stride, ...)."""
+class ResidualBlock(nn.Module):
+    """Convolutions, each with its batch norm, and what they are added to: (B, C, h, w) -> (B, D, ...)."""
+
+    pairs: tuple[tuple[str, str], ...]  # attributes: a convolution and the batch norm after it
+    relu: nn.ReLU
+    downsample: nn.Sequential | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's map."""
+        return run_blocks([self], x, [len(x)])
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions: (B, C, h, w) -> (B, planes, h / stride, ...)."""
 
     expansion = 1
+    pairs = (("conv1", "bn1"), ("conv2", "bn2"))
 
-    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Sequential | None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, planes, 3, stride=stride, padding=1, bias=False)
         self.bn1 = BatchNorm(planes)
@@ -41,24 +56,17 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The block's map."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        x += shortcut
-        return self.relu(x)
 
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and what they are added to: -> (B, 4 planes, h / stride, ...).
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3 and 1x1 convolutions: (B, C, h, w) -> (B, 4 planes, h / stride, ...).
 
     The stride is that of the 3x3 convolution ("v1.5"), as in the published ImageNet weights.
     """
 
     expansion = 4
+    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
-    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Sequential | None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
         self.bn1 = BatchNorm(planes)
@@ -69,14 +77,31 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The block's map."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        x += shortcut
-        return self.relu(x)
+
+def side_by_side(modules: Sequence[nn.Module], x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Each module for its slice of the batch x; a module that stands there for all takes x at once.
+
+    `sizes` are the slices' lengths; there are as many as modules.
+    """
+    if all(module is modules[0] for module in modules):
+        return cast(Tensor, modules[0](x))
+    return torch.cat([module(part) for module, part in zip(modules, x.split(sizes), strict=True)])
+
+
+def run_blocks(blocks: Sequence[ResidualBlock], x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Blocks of one shape, each for its slice of the batch x."""
+    first = blocks[0]
+    shortcut = x
+    if first.downsample is not None:
+        for step in zip(*(cast(nn.Sequential, block.downsample) for block in blocks), strict=True):
+            shortcut = side_by_side(step, shortcut, sizes)
+    for pair in first.pairs:
+        for name in pair:
+            x = side_by_side([getattr(block, name) for block in blocks], x, sizes)
+        if pair == first.pairs[-1]:
+            x += shortcut
+        x = first.relu(x)
+    return x
 
 
 Block = type[BasicBlock] | type[Bottleneck]

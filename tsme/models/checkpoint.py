@@ -19,10 +19,11 @@ from tsme.errors import UserError
 from tsme.models.dsgan import Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
+from tsme.models.sharing import load_unique_state, unique_state
 from tsme.storage.atomic import reading, replacing
 from tsme.storage.object_store import AnyPath
 
-FORMAT = "tsme-2"
+FORMAT = "tsme-3"  # before: embeddings after the activation, images resized bilinearly
 
 
 class Provenance(BaseModel):
@@ -70,12 +71,12 @@ def load_model(path: AnyPath, device: torch.device) -> TrialModel:
         provenance, tensors = _origin(path, file), _tensors(file)
     config = _untrained(provenance.config)
     network = TsmeNet(config.reid, len(provenance.train_identities))
-    generators = Generators(config.dsgan) if config.reid.pwif else None
+    generators = Generators(config.dsgan) if config.reid.translation == "dsgan" else None
     for name, module in (("network", network), ("generators", generators)):
         if module is None:
             continue
         try:
-            module.load_state_dict(_under(tensors, name))
+            load_unique_state(module, _under(tensors, name))
         except RuntimeError as error:
             raise UserError(f"{path}: weights do not fit its configuration: {error}") from None
         module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -114,7 +115,7 @@ def load_generators(
     with _opened(path) as file:
         tensors = _tensors(file)
     generators = Generators(_untrained(config).dsgan)
-    generators.load_state_dict(_under(tensors, "generators"))
+    load_unique_state(generators, _under(tensors, "generators"))
     translations = {modality: tensors[f"images.{modality}"] for modality in MODALITIES}
     return generators.to(device).eval().requires_grad_(False), translations
 
@@ -147,7 +148,7 @@ def _tensors(file: Any) -> dict[str, Tensor]:
 
 
 def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+    return {f"{prefix}.{name}": value for name, value in unique_state(module).items()}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

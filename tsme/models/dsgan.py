@@ -6,11 +6,16 @@ Images are (B, 3, H, W) in [-1, 1], H and W multiples of 16.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from tsme.config import DsganConfig
 from tsme.models.backbone import Bottleneck, Normalise, build_backbone, residual_stage
+from tsme.models.sharing import share_modules
 from tsme.outputs import Scores, Translations
+
+BRIGHTEST = 1 - 1 / 255  # of an image that a residual generator adds to: atanh(1) is infinite
 
 
 class Upsample(nn.Sequential):
@@ -23,7 +28,11 @@ class Upsample(nn.Sequential):
 
 
 class Generator(nn.Module):
-    """ResNet encoder and a decoder that adds the encoder's map back at each of four resolutions."""
+    """ResNet encoder and a decoder that adds the encoder's map back at each of four resolutions.
+
+    A residual generator adds to its input: tanh(decoder + atanh(image)), so that no stroke has to pass
+    through the maps; it starts as the identity (ours, not the paper's).
+    """
 
     def __init__(self, config: DsganConfig) -> None:
         super().__init__()
@@ -39,6 +48,10 @@ class Generator(nn.Module):
         self.decode1 = _decoder_stage(one, one // 2)
         self.up1 = Upsample(one // 2, stem)
         self.to_image = nn.ConvTranspose2d(stem, 3, 4, stride=2, padding=1)
+        self.residual = config.residual
+        if config.residual:  # the identity to begin with
+            nn.init.zeros_(self.to_image.weight)
+            nn.init.zeros_(cast(Tensor, self.to_image.bias))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) of one modality -> the same shape and range in the other."""
@@ -47,7 +60,10 @@ class Generator(nn.Module):
         x = self._add(self.up3(self.decode3(x)), two)  # stride 8
         x = self._add(self.up2(self.decode2(x)), one)  # stride 4
         x = self._add(self.up1(self.decode1(x)), stem)  # stride 2
-        return self.to_image(x).tanh()
+        x = self.to_image(x)
+        if self.residual:
+            x = x + image.clamp(-BRIGHTEST, BRIGHTEST).atanh()
+        return x.tanh()
 
     def _add(self, decoded: Tensor, encoded: Tensor) -> Tensor:
         """A skip: the encoder's map of the same resolution, added."""
@@ -55,7 +71,10 @@ class Generator(nn.Module):
 
 
 def _decoder_stage(inputs: int, outputs: int) -> nn.Sequential:
-    return residual_stage(Bottleneck, inputs, outputs // Bottleneck.expansion, depth=2, stride=1)
+    """A bottleneck that keeps the width, then one that reduces it."""
+    keep = residual_stage(Bottleneck, inputs, inputs // Bottleneck.expansion, depth=1, stride=1)
+    reduce = residual_stage(Bottleneck, inputs, outputs // Bottleneck.expansion, depth=1, stride=1)
+    return nn.Sequential(*keep, *reduce)
 
 
 class Discriminator(nn.Sequential):
@@ -83,6 +102,9 @@ class Generators(nn.Module):
         super().__init__()
         self.visible_to_infrared = Generator(config)
         self.infrared_to_visible = Generator(config)
+        if config.share:
+            kinds = (nn.Conv2d, nn.ConvTranspose2d)
+            share_modules(self.visible_to_infrared, self.infrared_to_visible, kinds)
 
     def forward(self, visible: Tensor, infrared: Tensor) -> Translations:
         """All six translations of a training step, in one call so that DDP sees one forward."""

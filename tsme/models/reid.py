@@ -6,7 +6,7 @@ Images are (B, 3, H, W) in [-1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -14,47 +14,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tsme.config import ReidConfig
+from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES, Modality
-from tsme.models.backbone import Backbone, Normalise, build_backbone
+from tsme.models.backbone import Backbone, build_backbone
+from tsme.models.streams import Stream, run_streams, share_layers
 from tsme.numerics import upcast_bf16
 from tsme.outputs import HeadOutputs, NetworkOutputs
 
-FUSED_STRIPES = 6
 SINGLE_STRIPES = 2
 LEAST = 1e-6  # of what a root is taken of
-
-
-def gate(x: Tensor) -> Tensor:
-    """Channel gate without parameters: sigmoid(average pool + max pool) * x, for (B, C, h, w)."""
-    # Pooled, not x.amax: its gradient takes several passes over the maps, to share equal maxima out.
-    return torch.sigmoid(x.mean((2, 3), keepdim=True) + F.adaptive_max_pool2d(x, 1)) * x
-
-
-class Stream(nn.Module):
-    """A backbone whose layer3 and layer4 outputs are gated: (B, 3, H, W) -> (B, C, H/16, W/16)."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.normalise = Normalise()
-        self.backbone = backbone
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map of layer4, gated."""
-        backbone = self.backbone
-        x = backbone.layer1(backbone.maxpool(backbone.stem(self.normalise(image))))
-        x = gate(backbone.layer3(backbone.layer2(x)))
-        return gate(backbone.layer4(x))
+ImagePair = tuple[Tensor, Tensor | None]  # images (B, 3, H, W) and their translations
 
 
 class Head(nn.Module):
-    """Embedding and classifier of one stripe: (B, C) -> (B, E), (B, K)."""
+    """Embedding and classifier of one stripe: (B, C) -> (B, E), (B, K).
+
+    The embedding is what the linear layer and the batch norm give; the activation is the classifier's.
+    """
 
     def __init__(self, inputs: int, embedding: int, identities: int, dropout: float) -> None:
         super().__init__()
         project = nn.Linear(inputs, embedding)
         nn.init.kaiming_normal_(project.weight, mode="fan_out")
         nn.init.zeros_(project.bias)
-        self.embed = nn.Sequential(project, nn.BatchNorm1d(embedding), nn.LeakyReLU(0.1))
+        self.embed = nn.Sequential(project, nn.BatchNorm1d(embedding))
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(embedding, identities)
         nn.init.normal_(self.classify.weight, std=0.001)
@@ -63,7 +46,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The embedding and its identity logits."""
         embedding = self.embed(x)
-        return embedding, self.classify(self.dropout(embedding))
+        return embedding, self.classify(self.dropout(F.leaky_relu(embedding, 0.1)))
 
 
 def rows(x: Tensor) -> Tensor:
@@ -86,57 +69,90 @@ def fuse(real: Tensor, translated: Tensor) -> Tensor:
 
 
 class TsmeNet(nn.Module):
-    """Four unshared streams and ten heads, each head shared by both modalities.
+    """Four streams and ten heads, each head shared by both modalities.
 
-    Without PwIF there are the two streams of real images, without IAI the six fused heads. Pooling is
+    Without translations there are the two streams of real images, without IAI the six fused heads. As
+    published the streams share nothing; `config.share` makes them share convolutions. Pooling is
     (mean of x^p)^(1/p) (GeM; Radenovic et al., TPAMI 2019); with p = 1 it is the mean, as published.
     """
 
     def __init__(self, config: ReidConfig, identities: int) -> None:
         super().__init__()
-        self.power = config.pooling_power
-        # All four start from the same weights, as they do from ImageNet's: what the streams of the
+        self.power, self.stripes = config.pooling_power, config.stripes
+        # x^p stays within float32's range: 1e-6 for small p, as before
+        self.least = max(LEAST, 10 ** (-36 / self.power))
+        self.translation, self.grayscale_visible = config.translation, config.grayscale_visible
+        # All streams start from the same weights, as they do from ImageNet's: what the streams of the
         # two modalities share at the start is what the shared heads can align.
         first = build_backbone(config.backbone)
 
         def stream() -> Stream:
             backbone = Backbone(config.backbone.architecture, config.backbone.width)
             backbone.load_state_dict(first.state_dict())
-            return Stream(backbone)
+            return Stream(backbone, gates=config.gates, last_layer=config.last_layer)
 
+        each = 1 if config.translation == "none" else 2
         self.streams = nn.ModuleDict(
-            {m: nn.ModuleList(stream() for _ in range(1 + config.pwif)) for m in MODALITIES}
+            {m: nn.ModuleList(stream() for _ in range(each)) for m in MODALITIES}
         )
+        every = [cast(Stream, s) for m in MODALITIES for s in cast(nn.ModuleList, self.streams[m])]
+        share_layers(every, config.share, norms=config.shared_norms)
+        channels = every[0].backbone.channels[-1]
 
         def heads(count: int) -> nn.ModuleList:
-            shape = (first.channels[-1], config.embedding, identities, config.dropout)
+            shape = (channels, config.embedding, identities, config.dropout)
             return nn.ModuleList(Head(*shape) for _ in range(count))
 
-        self.fused_heads = heads(FUSED_STRIPES)
+        self.fused_heads = heads(config.stripes)
         self.real_heads = heads(SINGLE_STRIPES * config.iai)
         self.translated_heads = heads(SINGLE_STRIPES * config.iai)
+
+    def _inputs(self, image: Tensor, translation: Tensor | None, modality: Modality) -> list[Tensor]:
+        """What the modality's streams take: the image, and its translation where there are any."""
+        if self.translation == "none":
+            both = [image]
+        elif translation is not None:
+            both = [image, translation]
+        else:
+            assert self.translation == "grayscale", "the network takes DSGAN's translations"
+            both = [image, grayscale(image)]
+        if self.grayscale_visible and modality == "visible":
+            both[0] = grayscale(image)
+        return both
 
     def maps(
         self, image: Tensor, translation: Tensor | None, modality: Modality
     ) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) of an image and of its translation, each from its own stream.
 
-        Without translations an image's map stands for both: fused with itself it stays as it is.
+        Grayscale copies are made here if they are not given. Without translations an image's map stands
+        for both: fused with itself it stays as it is.
         """
-        real, *translated = cast(nn.ModuleList, self.streams[modality])
-        x = real(image)
-        return x, translated[0](translation) if translated else x
+        return self._maps({modality: (image, translation)})[modality]
+
+    def _maps(self, pairs: Mapping[Modality, ImagePair]) -> dict[Modality, tuple[Tensor, Tensor]]:
+        """`maps` of one modality or both, in one pass through what their streams share."""
+        streams: list[Stream] = []
+        images: list[Tensor] = []
+        for modality, pair in pairs.items():
+            streams += cast(Iterable[Stream], self.streams[modality])
+            images += self._inputs(*pair, modality)
+        made = run_streams(streams, images)
+        each = len(streams) // len(pairs)
+        return {m: (made[k * each], made[k * each + each - 1]) for k, m in enumerate(pairs)}
 
     def seen(
         self, image: Tensor, translation: Tensor | None, modality: Modality
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Averaged rows (B, h, C) of what each kind of head looks at, the maps to the power p."""
-        real, translated = self.maps(image, translation, modality)
+        return self._seen(*self.maps(image, translation, modality))
+
+    def _seen(self, real: Tensor, translated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.power == 1:  # the mean's rows are the mean of the rows, which are fewer
             real, translated = rows(real), rows(translated)
             return fuse(real, translated), real, translated
         fused, real, translated = (
-            rows(upcast_bf16(x).clamp_min(LEAST).pow(self.power))
+            rows(upcast_bf16(x).clamp_min(self.least).pow(self.power))
             for x in (fuse(real, translated), real, translated)
         )
         return fused, real, translated
@@ -154,14 +170,11 @@ class TsmeNet(nn.Module):
         infrared_translated: Tensor | None,
     ) -> NetworkOutputs:
         """Outputs of all heads for a training batch of both modalities."""
-        fused, real, translated = map(
-            torch.cat,
-            zip(
-                self.seen(visible, visible_translated, "visible"),
-                self.seen(infrared, infrared_translated, "infrared"),
-                strict=True,
-            ),
+        maps = self._maps(
+            {"visible": (visible, visible_translated), "infrared": (infrared, infrared_translated)}
         )
+        seen = (self._seen(*maps[modality]) for modality in MODALITIES)
+        fused, real, translated = map(torch.cat, zip(*seen, strict=True))
         return NetworkOutputs(
             self._outputs(self.fused_heads, fused),
             self._outputs(self.real_heads, real),
@@ -169,10 +182,13 @@ class TsmeNet(nn.Module):
         )
 
     def embed(self, image: Tensor, translation: Tensor | None, modality: Modality) -> Tensor:
-        """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side."""
+        """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side.
+
+        Six stripes as published; `config.stripes` of them.
+        """
         fused, _, _ = self.seen(image, translation, modality)
         heads = cast(Iterable[Head], self.fused_heads)
-        pieces = self.pool(fused, FUSED_STRIPES)
+        pieces = self.pool(fused, self.stripes)
         embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
         return torch.cat([F.normalize(upcast_bf16(e)) for e in embeddings], dim=1)
 

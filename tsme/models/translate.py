@@ -14,11 +14,6 @@ from tsme.models.inference import CHUNK, folded
 from tsme.numerics import reproducible
 
 
-def as_seen(images: Tensor, modality: Modality) -> Tensor:
-    """Images (n, 3, H, W) of a modality as generators see and make them: visible ones grayscale."""
-    return grayscale(images) if modality == "visible" else images
-
-
 @torch.no_grad()
 def translate(
     generators: Generators,
@@ -30,8 +25,8 @@ def translate(
 ) -> Tensor:
     """Images of `modality`, uint8 (n, 3, H, W), to the other modality, same type and shape.
 
-    Visible images are turned grayscale first, as in training. The generators work as in evaluation mode,
-    so an image's translation does not depend on its neighbours.
+    Images are turned to grayscale first, as in training. The generators work as in evaluation mode, so
+    an image's translation does not depend on its neighbours.
     """
     network: Generator = (
         generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible
@@ -39,7 +34,7 @@ def translate(
     ready = folded(network)
     translations = torch.empty_like(images)
     for source, target in zip(images.split(CHUNK), translations.split(CHUNK), strict=True):
-        chunk = as_seen(send(source, device), modality)
+        chunk = grayscale(send(source, device))
         with reproducible(device, precision):
             target.copy_(to_pixels(ready(to_range(chunk))))
     return translations

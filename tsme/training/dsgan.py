@@ -1,4 +1,4 @@
-"""Stage 1: train DSGAN's generators on unpaired grayscale visible and infrared images."""
+"""Stage 1: train DSGAN's generators on unpaired visible and infrared images in grayscale."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from tsme.config import Config
+from tsme.data.images import grayscale
 from tsme.data.samplers import Pair, unpaired_epoch
 from tsme.data.transforms import Augmentation, send, take, to_pixels, to_range
-from tsme.data.types import MODALITIES, Modality, other
+from tsme.data.types import MODALITIES, Modality
 from tsme.evaluation.evaluator import translate_split
 from tsme.evaluation.image_quality import HeldOutImages, collapse_reason
 from tsme.losses import discriminator_loss, generator_losses
 from tsme.models.dsgan import Discriminators, Generators
-from tsme.models.translate import as_seen
 from tsme.numerics import reproducible, upcast_bf16
 from tsme.outputs import Scores, Translations
 from tsme.seeding import derive, generator
@@ -30,7 +30,7 @@ PREVIEW_ROWS = 4
 
 
 class DsganTask:
-    """The generators of one trial. `visible` (grayscale) and `infrared` are uint8 (n, 3, H, W).
+    """The generators of one trial. `visible` and `infrared`, in grayscale, are uint8 (n, 3, H, W).
 
     Translations of `held`, people not trained on, are measured and pictured after every epoch.
     """
@@ -159,9 +159,9 @@ class DsganTask:
         ):
             images = shown[modality]
             rows = torch.linspace(0, len(images) - 1, min(PREVIEW_ROWS, *map(len, shown.values()))).long()
-            image = to_range(as_seen(images[rows], modality)).to(self.worker.device)
+            image = to_range(grayscale(images[rows])).to(self.worker.device)
             fake = there(image)
-            ground_truth = [as_seen(known[modality][rows], other(modality))] if modality in known else []
+            ground_truth = [grayscale(known[modality][rows])] if modality in known else []
             columns += [image, fake, *(to_range(x).to(fake) for x in ground_truth), back(fake)]
         networks.train()
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()

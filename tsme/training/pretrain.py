@@ -21,11 +21,12 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from tsme.config import BackboneConfig, ImageConfig
 from tsme.data.datasets.registry import open_dataset
+from tsme.data.image_cache import FORMAT
 from tsme.data.images import decode
 from tsme.data.transforms import Augmentation, exchange_channels, send, take, to_range
 from tsme.data.types import MODALITIES, Modality
 from tsme.models.backbone import Backbone, Normalise
-from tsme.models.reid import FUSED_STRIPES, rows, stripes
+from tsme.models.reid import rows, stripes
 from tsme.seeding import derive, generator
 from tsme.storage.atomic import replacing
 from tsme.storage.digest import digest
@@ -34,6 +35,7 @@ from tsme.training.distributed import Worker
 from tsme.training.loop import EpochResult, fit
 
 SEED = 7_305_112_869  # no other synthetic data set uses it
+STRIPES = 6  # of the last map, side by side
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class SyntheticWeights:
     def key(self) -> str:
         """Ten hex digits that name the weights by everything they depend on."""
         shape = [self.backbone.architecture, self.backbone.width, self.image.model_dump()]
-        return digest([SEED, shape, asdict(self.recipe)])
+        return digest([SEED, FORMAT, shape, asdict(self.recipe)])
 
     def file(self, folder: AnyPath) -> AnyPath:
         """The file of the weights in the folder of finished stages."""
@@ -113,12 +115,12 @@ class Classifier(nn.Module):
         super().__init__()
         self.normalise = Normalise()
         self.backbone = Backbone(backbone.architecture, backbone.width)
-        features = FUSED_STRIPES * self.backbone.channels[-1]
+        features = STRIPES * self.backbone.channels[-1]
         self.norm = nn.BatchNorm1d(features)
         self.classify = nn.Linear(features, identities, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        pieces = stripes(rows(self.backbone(self.normalise(image))[-1]), FUSED_STRIPES)  # (S, B, C)
+        pieces = stripes(rows(self.backbone(self.normalise(image))[-1]), STRIPES)  # (S, B, C)
         return self.classify(self.norm(pieces.transpose(0, 1).flatten(1)))
 
 

@@ -6,19 +6,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD
-from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+)
 
 from tsme.config import Config
+from tsme.data.images import grayscale
 from tsme.data.samplers import IdentitySampler, Pair
 from tsme.data.transforms import (
     Augmentation,
     draw_erased,
     erase,
     exchange_channels,
+    mix_linearly,
     send,
     take,
     to_range,
@@ -92,21 +101,40 @@ class ReidTask:
 
     def _load(self, modality: Modality, rows: NDArray[Any]) -> tuple[Tensor, Tensor | None, Tensor]:
         """Images and translations (B, 3, H, W), cropped, mirrored, erased alike, and labels (B,)."""
+        settings = self.settings
+        if settings.exchanged_copies and modality == "visible":
+            rows = np.concatenate([rows, rows])  # as they are, then with exchanged channels
         augmentation = Augmentation.draw(len(rows), self.padding, self.random)
-        both = [augmentation.apply(take(self.images[modality], rows))]
-        if self.translations is not None:
+        plain = augmentation.apply(take(self.images[modality], rows))
+        both = [self._recolored(plain, modality)]
+        if settings.translation == "grayscale":
+            both.append(grayscale(plain))
+        elif settings.translation == "dsgan":
             both.append(self._translated(modality, rows, augmentation))
-        if modality == "visible" and self.settings.channel_exchange:
-            both[0] = exchange_channels(both[0], self.settings.channel_exchange, self.random)
-        if self.settings.erasing:
-            erased = draw_erased(both[0], self.settings.erasing, self.random)
+        if settings.erasing:
+            erased = draw_erased(both[0], settings.erasing, self.random)
             both = [erase(x, erased) for x in both]
         image, *translation = [to_range(send(x, self.worker.device)) for x in both]
         labels = send(torch.from_numpy(self.labels[modality][rows]), self.worker.device)
         return image, translation[0] if translation else None, labels
 
+    def _recolored(self, images: Tensor, modality: Modality) -> Tensor:
+        """Images (B, 3, H, W) after the augmentations of colour, which translations do not get."""
+        settings = self.settings
+        if settings.exchanged_copies and modality == "visible":
+            half = len(images) // 2
+            copies = exchange_channels(images[half:], 1.0, self.random)
+            images = torch.cat([images[:half], copies])
+        elif settings.exchanged_copies:  # half of them, as CAJ does
+            images = exchange_channels(images, 0.5, self.random)
+        if modality == "visible" and settings.channel_exchange:
+            images = exchange_channels(images, settings.channel_exchange, self.random)
+        if settings.linear_mixing:
+            images = mix_linearly(images, settings.linear_mixing, self.random)
+        return images
+
     def _translated(self, modality: Modality, rows: NDArray[Any], augmentation: Augmentation) -> Tensor:
-        """Translations (B, 3, H, W) to go with images cropped and mirrored in this way."""
+        """DSGAN's translations (B, 3, H, W) for images cropped and mirrored in this way."""
         assert self.translations is not None
         return augmentation.apply(take(self.translations[modality], rows))
 
@@ -150,9 +178,11 @@ class ReidTask:
 
 
 def build_schedule(optimizer: SGD, config: Config) -> ChainedScheduler:
-    """The learning rates' course over the epochs: up linearly, then down at the milestones."""
+    """The learning rates' course over the epochs: up linearly, then down in steps or along a cosine."""
     settings = config.reid.optimizer
     parts: list[LRScheduler] = [MultiStepLR(optimizer, list(settings.milestones), settings.decay)]
+    if settings.cosine:
+        parts = [CosineAnnealingLR(optimizer, config.reid.epochs)]
     if settings.warmup > 1:  # 1/n, 2/n, ... of the rates, all of them in epoch n
         parts.append(LinearLR(optimizer, 1 / settings.warmup, total_iters=settings.warmup - 1))
     return ChainedScheduler(parts, optimizer)

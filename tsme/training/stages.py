@@ -53,12 +53,12 @@ def _train_generators(
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
     # In chunks: converting SYSU-MM01 to grayscale at once would take tens of gigabytes of floats.
-    visible = torch.cat([grayscale(chunk) for chunk in images["visible"].split(256)])
+    inputs = {m: torch.cat([grayscale(chunk) for chunk in images[m].split(256)]) for m in MODALITIES}
     held_out = None
     if training.validation is not None and worker.is_main:
         held_out = HeldOutImages.read(training.validation, training.images, _frechet_features(training))
     with training.with_local_weights("dsgan") as config:
-        task = DsganTask(config, visible, images["infrared"], worker, held_out)
+        task = DsganTask(config, inputs["visible"], inputs["infrared"], worker, held_out)
     yield from fit(task, worker, done=_resume(task, checkpoint))
     generators = task.generators_for_use()
     if worker.is_main:
@@ -73,7 +73,7 @@ def _train_model(
     checkpoint: dict[str, Any] | None,
 ) -> Iterator[EpochResult]:
     generators, translations = None, None
-    if training.config.reid.pwif:
+    if training.config.reid.translation == "dsgan":
         file = training.generators_file
         generators, translations = load_generators(file, training.config, worker.device)
     validation = None

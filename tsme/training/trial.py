@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tsme.config import BackboneConfig, Config, override
-from tsme.data.image_cache import ImageCache
+from tsme.data.image_cache import FORMAT, ImageCache
 from tsme.data.types import Split
 from tsme.errors import UserError
 from tsme.models.backbone import weights_digest
@@ -83,17 +83,17 @@ class TrialTraining:
             yield override(self.config, {f"{stage}.backbone.weights": str(local)})
 
     def _stages(self) -> tuple[Stage, ...]:
-        """A network without translations needs no generators."""
+        """Only DSGAN's translations need stage 1."""
         if self.only_generators:
             return ("dsgan",)
-        return ("dsgan", "reid") if self.config.reid.pwif else ("reid",)
+        return ("dsgan", "reid") if self.config.reid.translation == "dsgan" else ("reid",)
 
     def _generators_key(self) -> str:
         return self._digest("dsgan", weights=self._weights_key("dsgan"))
 
     def _model_key(self) -> str:
         validation = [] if self.validation is None else self.validation.identities
-        stage1 = self._generators_key() if self.config.reid.pwif else self._digest()
+        stage1 = self._generators_key() if self.config.reid.translation == "dsgan" else self._digest()
         weights = self._weights_key("reid")
         return self.config.digest("reid", stage1=stage1, validation=validation, weights=weights)
 
@@ -102,7 +102,7 @@ class TrialTraining:
         return self.config.digest(
             "dataset", "seed", "image", *sections,
             trial=self.trial, data=self.images.fingerprint, identities=self.train.identities,
-            workers=self.config.resources.workers, **inputs,
+            workers=self.config.resources.workers, pixels=FORMAT, **inputs,
         )  # fmt: skip
 
     def _weights_key(self, stage: Stage) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tsme.models.reid import FUSED_STRIPES
 from tsme.storage.object_store import AnyPath
 from workflows.run import WorkflowRun
 from workflows.steps.sweep import Choice
@@ -13,7 +12,7 @@ from workflows.tracking import registry
 
 def register_version(run: WorkflowRun, choice: Choice, weights: Mapping[int, AnyPath]) -> int:
     """Register the weights of all trials as one version of the run's model; returns its number."""
-    embedding = FUSED_STRIPES * choice.config.reid.embedding
+    embedding = choice.config.reid.stripes * choice.config.reid.embedding
     with run.step("register"):
         return registry.register(
             run.mlflow_run, run.model_name, weights, embedding, _candidate(run, choice)

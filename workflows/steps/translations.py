@@ -17,7 +17,7 @@ from tsme.errors import JobFailed, failure
 from tsme.evaluation.evaluator import translate_split
 from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages, match_histogram
 from tsme.models.checkpoint import load_generators, load_model
-from tsme.models.reid import Stream
+from tsme.models.streams import Stream
 from tsme.storage.atomic import read_json, write_json
 from tsme.training.trial import TrialTraining
 from workflows.run import WorkflowRun

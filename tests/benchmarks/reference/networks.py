@@ -102,14 +102,14 @@ class PlainHead(nn.Module):
     def __init__(self, inputs: int, config: ReidConfig, identities: int) -> None:
         super().__init__()
         size = config.embedding
-        self.embed = nn.Sequential(nn.Linear(inputs, size), nn.BatchNorm1d(size), nn.LeakyReLU(0.1))
+        self.embed = nn.Sequential(nn.Linear(inputs, size), nn.BatchNorm1d(size))
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(size, identities)
 
     def forward(self, stripe: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C) -> embedding (B, E) and logits (B, K)."""
         embedding = self.embed(stripe)
-        return embedding, self.classify(self.dropout(embedding))
+        return embedding, self.classify(self.dropout(F.leaky_relu(embedding, 0.1)))
 
 
 class PlainReid(nn.Module):
@@ -182,8 +182,9 @@ class PlainGenerator(nn.Module):
             ("2", two, one),
             ("1", one, last),
         ):
-            stage = _stage(Bottleneck, inputs, outputs // Bottleneck.expansion, 2, 1)
-            self.add_module(f"decode{name}", stage)
+            keep = _stage(Bottleneck, inputs, inputs // Bottleneck.expansion, 1, 1)
+            reduce = _stage(Bottleneck, inputs, outputs // Bottleneck.expansion, 1, 1)
+            self.add_module(f"decode{name}", nn.Sequential(*keep, *reduce))
         self.up3, self.up2, self.up1 = _upsample(two, two), _upsample(one, one), _upsample(last, stem)
         self.to_image = nn.ConvTranspose2d(stem, 3, 4, 2, 1)
 

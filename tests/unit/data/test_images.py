@@ -34,13 +34,13 @@ def test_images_come_in_list_order_as_rgb(regdb: Path) -> None:
     assert batch[:4, :, 5, 3].tolist() == colours
 
 
-def test_equal_size_is_kept_and_other_sizes_are_resized_bilinearly(tmp_path: Path) -> None:
+def test_equal_size_is_kept_and_other_sizes_are_resized_by_lanczos(tmp_path: Path) -> None:
     pixels = noise(16, 8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     (same,) = decoded(tmp_path, ["a.png"], 16, 8)
     assert np.array_equal(same.transpose(1, 2, 0), pixels)
     (halved,) = decoded(tmp_path, ["a.png"], 8, 5)
-    expected = Image.fromarray(pixels).resize((5, 8), Image.Resampling.BILINEAR)
+    expected = Image.fromarray(pixels).resize((5, 8), Image.Resampling.LANCZOS)
     assert np.array_equal(halved.transpose(1, 2, 0), np.asarray(expected))
 
 

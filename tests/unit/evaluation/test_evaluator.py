@@ -124,7 +124,7 @@ def test_results_of_a_trials_own_weights(make_model, trial, images):
             hits += int(trial.test[gallery].identities[best] == identity)
         assert result.rank1 == pytest.approx(hits / 12)
         assert result.rank1 <= result.rank5 <= result.rank10 <= result.rank20 == 1
-        assert 0 < result.mINP <= result.mAP <= 1
+        assert 0 < result.mINP <= 1 and 0 < result.mAP <= 1
         assert result.to_json()["mAP"] == result.mAP
 
 

@@ -82,13 +82,9 @@ def test_psnr_and_ssim_compare_grayscale_images(noise):
     scores = held(images, ground_truths).score(generated, CPU)
     assert set(scores) == {"psnr_infrared", "ssim_infrared", "psnr_visible", "ssim_visible"}
     for source, target in (("visible", "infrared"), ("infrared", "visible")):
-        ground_truth = grayscale(ground_truths[source])
-        assert scores[f"psnr_{target}"] == pytest.approx(
-            naive_psnr(generated[source], ground_truth), rel=1e-5
-        )
-        assert scores[f"ssim_{target}"] == pytest.approx(
-            naive_ssim(generated[source], ground_truth), abs=1e-4
-        )
+        image, ground_truth = grayscale(generated[source]), grayscale(ground_truths[source])
+        assert scores[f"psnr_{target}"] == pytest.approx(naive_psnr(image, ground_truth), rel=1e-5)
+        assert scores[f"ssim_{target}"] == pytest.approx(naive_ssim(image, ground_truth), abs=1e-4)
 
 
 def test_a_perfect_translation_scores_one(noise):

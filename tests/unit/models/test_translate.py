@@ -31,13 +31,13 @@ def naive_grayscale(images: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_each_modality_takes_its_generator_and_visible_images_become_grayscale(
+def test_each_modality_takes_its_generator_and_images_are_turned_to_grayscale(
     generators, noise, modality
 ):
     images = noise(5)
     got = translate(generators, images, modality, CPU)
     assert got.dtype == torch.uint8 and got.shape == images.shape
-    source = naive_grayscale(images) if modality == "visible" else images.double()
+    source = naive_grayscale(images)
     network = generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible
     with torch.no_grad():
         expected = naive_pixels(network((source / 255 * 2 - 1).float()))
@@ -45,11 +45,11 @@ def test_each_modality_takes_its_generator_and_visible_images_become_grayscale(
     assert got.float().std() > 2
 
 
-def test_colour_makes_no_difference_to_a_visible_images_translation(generators, noise):
+def test_colour_makes_no_difference_to_a_translation(generators, noise):
     images = noise(3)
     grayscale = naive_grayscale(images).to(torch.uint8)
-    assert torch.equal(*(translate(generators, x, "visible", CPU) for x in (images, grayscale)))
-    assert not torch.equal(*(translate(generators, x, "infrared", CPU) for x in (images, grayscale)))
+    for modality in ("visible", "infrared"):
+        assert torch.equal(*(translate(generators, x, modality, CPU) for x in (images, grayscale)))
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])

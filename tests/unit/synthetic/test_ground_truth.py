@@ -87,7 +87,7 @@ def test_ground_truth_is_loaded_for_the_listed_images(with_ground_truth: Path, d
     ground_truths = load_ground_truth(with_ground_truth, split.visible, 64, 32)
     assert ground_truths is not None and ground_truths.shape == (len(split.visible), 3, 64, 32)
     first = Image.open(with_ground_truth / "Truth" / split.visible.paths[0]).resize(
-        (32, 64), Image.Resampling.BILINEAR
+        (32, 64), Image.Resampling.LANCZOS
     )
     assert np.array_equal(ground_truths[0].numpy().transpose(1, 2, 0), np.asarray(first))
     assert load_ground_truth(dataset, read_regdb(dataset).trial(1).test.visible, 64, 32) is None

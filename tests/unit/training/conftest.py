@@ -34,7 +34,9 @@ def make_dsgan(tiny: Config, noise: Callable[..., Tensor]) -> Callable[..., Dsga
     def make(
         config: Config = tiny, visible: int = 8, infrared: int = 7, worker: Worker | None = None
     ) -> DsganTask:
-        return DsganTask(config, grayscale(noise(visible, 1)), noise(infrared, 2), worker or Worker())
+        return DsganTask(
+            config, grayscale(noise(visible, 1)), grayscale(noise(infrared, 2)), worker or Worker()
+        )
 
     return make
 

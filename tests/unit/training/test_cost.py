@@ -114,7 +114,7 @@ def test_operations_of_a_test_image(recipe):
         stored = flops(folded(network).embed, image, image, "visible")
         online = stored + flops(folded(generator), image)
     assert stored == pytest.approx(20.53, abs=0.01)
-    assert online == pytest.approx(36.85, abs=0.01)
+    assert online == pytest.approx(38.75, abs=0.01)
 
 
 def test_operations_of_a_pair_of_stage_one(recipe):
@@ -132,7 +132,7 @@ def test_operations_of_a_pair_of_stage_one(recipe):
             seen = judges(image, made.fake_visible.detach(), image, made.fake_infrared.detach())
             discriminator_loss(seen).backward()
 
-        assert flops(step) == pytest.approx(338.1, abs=0.1)
+        assert flops(step) == pytest.approx(372.2, abs=0.1)
 
 
 def test_bytes_of_a_trial(recipe):
@@ -141,7 +141,7 @@ def test_bytes_of_a_trial(recipe):
         networks = TsmeNet(recipe.reid, IDENTITIES), Generators(recipe.dsgan)
     ours, theirs = (sum(x.nbytes for x in network.state_dict().values()) for network in networks)
     assert 400e6 < ours <= 430e6
-    assert ours + theirs == pytest.approx(703e6, abs=1e6)
+    assert ours + theirs == pytest.approx(739e6, abs=1e6)
 
 
 def test_all_that_is_optimised_is_learnt(narrow_task):

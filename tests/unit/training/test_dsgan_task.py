@@ -25,7 +25,8 @@ def mirrored(images: Tensor) -> Tensor:
 @pytest.fixture
 def task(tiny: Config, noise) -> DsganTask:
     visible = mirrored(noise(12, 1))[:, :1].repeat(1, 3, 1, 1)
-    return DsganTask(tiny, visible, mirrored(noise(10, 2)), Worker())
+    infrared = mirrored(noise(10, 2))[:, :1].repeat(1, 3, 1, 1)
+    return DsganTask(tiny, visible, infrared, Worker())
 
 
 def batch_of(task: DsganTask):

@@ -177,7 +177,7 @@ def test_validation_does_not_change_training(training, uninterrupted, make_split
 
 
 def test_without_translations_there_is_no_stage_1(training: TrialTraining, make_split, noise):
-    config = override(training.config, {"reid.pwif": False, "reid.iai": False})
+    config = override(training.config, {"reid.translation": "none", "reid.iai": False})
     alone = replace(training, config=config)
     assert epochs(run_stages(alone, Worker())) == [("reid", 1), ("reid", 2)]
     assert not alone.generators_file.exists() and alone.model_key != training.model_key

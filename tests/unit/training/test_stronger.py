@@ -166,7 +166,7 @@ def test_a_high_power_pools_towards_the_maximum_and_gradients_stay_finite():
 
 
 def test_without_pwif_there_are_two_streams_and_translations_are_not_looked_at():
-    net = network(pwif=False, iai=False)
+    net = network(translation="none", iai=False)
     assert [len(streams) for streams in net.streams.values()] == [1, 1]
     out = net(pictures(2, 1), None, pictures(2, 2), None)
     assert [len(kind.logits) for kind in out] == [6, 0, 0]
@@ -192,7 +192,7 @@ def test_without_iai_the_six_fused_heads_are_left():
 
 def test_invoking_all_images_takes_translations():
     with pytest.raises(ValueError, match=r"reid\.iai=false"):
-        ReidConfig(pwif=False)
+        ReidConfig(translation="none")
 
 
 # --- random erasing ------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_an_ablation_adds_one_part_at_a_time_and_takes_one_away(tiny):
         variants = ablation(config)
         assert [variant.name for variant in variants] == names
         assert [variant.over for variant in variants] == [None, *names[:-1]]
-        assert [(v.config.reid.pwif, v.config.reid.iai) for v in variants] == parts
+        assert [(v.config.reid.translation == "dsgan", v.config.reid.iai) for v in variants] == parts
         plain = {v.config.model_copy(update={"reid": tiny.reid}) for v in variants[:3]}
         assert plain == {tiny}, "nothing else differs"
         assert override(variants[4].config, {"reid.iai": True}) == variants[3].config == strong(tiny)
