@@ -7,6 +7,7 @@ Presets (`tsme.presets`) return a `Config`; `override` is the one way to change 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -188,7 +189,8 @@ class ReidConfig(Frozen):
     @field_validator("translation", mode="before")
     @classmethod
     def _one_spelling(cls, value: object) -> object:
-        return "grayscale" if value in ("grey", "gray", "greyscale") else value
+        british_or_short = isinstance(value, str) and re.fullmatch(r"gr[ae]y(scale)?", value)
+        return "grayscale" if british_or_short else value
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> ReidConfig:
