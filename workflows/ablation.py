@@ -69,8 +69,9 @@ def _train_generators(
     left out.
     """
     configs = {"DSGAN": full}
-    for variant in variants:  # the sweep's winner may have other generators
-        if variant.config.reid.translation == "dsgan" and variant.config.dsgan != full.dsgan:
+    for variant in variants:  # the stronger recipe and the sweep's winner may have other generators
+        known = [config.dsgan for config in configs.values()]
+        if variant.config.reid.translation == "dsgan" and variant.config.dsgan not in known:
             configs[f"DSGAN of the {variant.name}"] = variant.config
     trained = {
         name: _trainings(run, config, trial, seeds, only_generators=True)

@@ -19,7 +19,7 @@ from workflows.run import RunOptions
 pytestmark = pytest.mark.slow  # a minute and a half
 
 SEEDS, SAMPLES = 2, 2
-VARIANTS = ["baseline", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
+VARIANTS = ["baseline", "grayscale copies", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
 
 
 def ablate(config, data: Path, out: Path, *, resume: bool = False) -> tuple[dict, str]:
@@ -68,7 +68,9 @@ def test_gains_are_over_the_variant_before(finished):
     lines = finished[2]["summary"]
     over = {line["variant"]: line["over"] for line in lines if " with " not in line["protocol"]}
     last = "PwIF and IAI"
-    expected = dict(zip(VARIANTS, [None, "baseline", "PwIF", last, "strong"], strict=True))
+    expected = dict(
+        zip(VARIANTS, [None, "baseline", "grayscale copies", "PwIF", last, "strong"], strict=True)
+    )
     assert over == {name: expected.get(name, last) for name in names(finished[2])}
 
 
