@@ -151,8 +151,8 @@ def test_a_missing_image_is_a_user_error(make_job, tiny_data, in_folder):
     job = make_job("gap", {})
     copy = in_folder / "data"
     shutil.copytree(tiny_data, copy)
-    (copy / job.training.train.visible.paths[0]).unlink()
     images = replace(job.training.images, dataset=read_regdb(copy), fingerprint="gap")
+    (copy / job.training.train.visible.paths[0]).unlink()  # after the driver has read the lists
     broken = replace(job, training=replace(job.training, images=images))
     with pytest.raises(UserError, match=r"trial 01: .*\.bmp"):
         train(broken, in_folder)
