@@ -63,7 +63,7 @@ def grayscale(images: Tensor) -> Tensor:
 
 
 def pixels(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    """Pixels (3, height, width) of an RGB image, resized bilinearly where its size differs."""
+    """Pixels (3, height, width) of an RGB image, resized by Lanczos where its size differs."""
     if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image).transpose(2, 0, 1)
