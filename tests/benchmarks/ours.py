@@ -34,7 +34,7 @@ def describe_stored(
     return embed_images(network, images, translations, modality, device, precision=precision)
 
 
-def describe(
+def embed(
     network: TsmeNet,
     generators: Generators,
     images: Tensor,

@@ -103,7 +103,7 @@ class ReidTraining:
         self.generators.train()
         with torch.no_grad():
             visible_translated = self.generators.visible_to_infrared(visible_grayscale)
-            infrared_translated = self.generators.infrared_to_visible(infrared)
+            infrared_translated = self.generators.infrared_to_visible(grayscale(infrared))
         return self.learn((visible, visible_translated), (infrared, infrared_translated), labels)
 
     def learn(
@@ -136,7 +136,7 @@ def describe(
     chunks = []
     for chunk in images.split(BATCH):
         real, shades = to_range(chunk).to(device), to_range(grayscale(chunk)).to(device)
-        infrared, visible = generators.visible_to_infrared(shades), generators.infrared_to_visible(real)
+        infrared, visible = generators.visible_to_infrared(shades), generators.infrared_to_visible(shades)
         used = infrared if modality == "visible" else visible
         chunks.append(network.embed(real, used, modality).cpu())
     return torch.cat(chunks)
