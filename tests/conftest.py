@@ -49,8 +49,8 @@ def tiny_settings() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_settings: list[str]):
-    from tsme.config import override, parse_settings
     from tsme.presets import demo
+    from tsme.settings import override, parse_settings
 
     return override(demo(), parse_settings(tiny_settings))
 

@@ -16,9 +16,9 @@ from tsme.config import (
     ReidOptimizerConfig,
     SweepConfig,
     ValidationConfig,
-    override,
 )
 from tsme.errors import UserError
+from tsme.settings import override
 
 
 def regdb() -> Config:

@@ -12,7 +12,7 @@ Space = dict[str, Any]
 
 
 def search_space(config: Config) -> Space:
-    """Distributions by dotted configuration key, as `tsme.config.override` takes them.
+    """Distributions by dotted configuration key, as `tsme.settings.override` takes them.
 
     Learning rates and the hetero-centre weight range over a factor of three either side of the
     configured value, because their effect is multiplicative, the heads' learning rate up to twelve

@@ -12,11 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.evaluation.protocols import Search, searches
 from tsme.evaluation.results import EvaluationResult
 from tsme.presets import Variant, ablation
 from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
+from tsme.settings import override
 from tsme.storage.atomic import reading, replacing, write_json
 from tsme.training.loop import Diverged
 from tsme.training.trial import TrialTraining

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from tsme.config import Config, EvaluationConfig, override
+from tsme.config import Config, EvaluationConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
 from tsme.data.image_cache import ImageCache
@@ -40,6 +40,7 @@ from tsme.models.dsgan import Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
+from tsme.settings import override
 from tsme.storage.atomic import read_json, write_json
 from tsme.training.distributed import Worker
 from tsme.training.loop import fit

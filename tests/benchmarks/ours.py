@@ -8,13 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tsme.config import Config, Precision, override
+from tsme.config import Config, Precision
 from tsme.data.transforms import Augmentation, to_range
 from tsme.data.types import Modality
 from tsme.evaluation.features import embed_images
 from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
+from tsme.settings import override
 
 
 def computing_in(precision: Precision, config: Config) -> Config:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.data.types import MODALITIES, ImageList, Modality, Split
 from tsme.presets import regdb
+from tsme.settings import override
 
 Size = Literal["paper", "small"]
 SIZES: tuple[Size, ...] = ("paper", "small")

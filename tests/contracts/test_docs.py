@@ -10,10 +10,10 @@ import yaml
 from torch import Tensor, nn
 
 from tests.support.deployment import PROJECT
-from tsme.config import override
 from tsme.models.dsgan import Discriminator, Generator
 from tsme.models.reid import TsmeNet
 from tsme.presets import regdb
+from tsme.settings import override
 
 ROOT = Path(__file__).parents[2]
 METHOD = ROOT / "docs" / "method.md"

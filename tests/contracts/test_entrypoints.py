@@ -21,8 +21,8 @@ from tests.support.deployment import (
     named,
     variables,
 )
-from tsme.config import override, parse_settings
 from tsme.presets import preset
+from tsme.settings import override, parse_settings
 from workflows.cli.main import app
 
 

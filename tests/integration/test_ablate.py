@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from rich.console import Console
 
-from tsme.config import override
+from tsme.settings import override
 from tsme.synthetic.generate import generate_regdb
 from workflows.ablation import run_ablation
 from workflows.run import RunOptions

@@ -19,8 +19,9 @@ import ray.train
 import ray.train.torch
 from rich.console import Console
 
-from tsme.config import ResourcesConfig, override
+from tsme.config import ResourcesConfig
 from tsme.errors import UserError
+from tsme.settings import override
 from workflows.cluster import network, resources, session, trainer
 from workflows.cluster.environment import JOB_CONFIG_VARIABLE
 

@@ -9,8 +9,8 @@ import pytest
 import ray.tune
 from ray.tune.execution import class_cache
 
-from tsme.config import override
 from tsme.errors import JobFailed
+from tsme.settings import override
 from tune.ray_internals import SECRETS, keep_secrets_from_samples
 from tune.spaces import search_space
 from tune.sweep import sweep

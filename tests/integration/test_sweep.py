@@ -16,11 +16,11 @@ import ray.tune
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tsme.config import override, parse_settings
 from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.presets import demo
+from tsme.settings import override, parse_settings
 from tsme.training.trial import TrialTraining
 from tune.scheduler import ResumableASHA
 from tune.spaces import current_point, search_space
@@ -165,7 +165,7 @@ environment.prepare()
 import ray
 import ray.tune
 
-from tsme.config import override
+from tsme.settings import override
 from tsme.presets import demo
 from tune.sweep import sweep
 

@@ -17,11 +17,11 @@ import ray
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tsme.config import override
 from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
 from tsme.models.checkpoint import load_model
+from tsme.settings import override
 from tsme.training.trial import TrialTraining
 from workflows.cluster.resources import fit_resources
 from workflows.progress import Display

@@ -11,8 +11,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tsme.config import Config, EvaluationConfig, override
+from tsme.config import Config, EvaluationConfig
 from tsme.errors import UserError
+from tsme.settings import override
 from workflows.evaluate_weights import evaluate_weights
 from workflows.pipeline import run_workflow
 from workflows.run import RunOptions, open_run

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks import accuracy
-from tsme.config import Config, EvaluationConfig, override
+from tsme.config import Config, EvaluationConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
 from tsme.data.image_cache import ImageCache
@@ -21,6 +21,7 @@ from tsme.evaluation.evaluator import embed_trial, score_search, translate_split
 from tsme.evaluation.protocols import searches
 from tsme.models.checkpoint import load_model
 from tsme.models.dsgan import Generators
+from tsme.settings import override
 from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels

@@ -8,10 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tsme.config import BackboneConfig, Config, ImageConfig, ResourcesConfig, override, parse_settings
+from tsme.config import BackboneConfig, Config, ImageConfig, ResourcesConfig
 from tsme.errors import UserError
 from tsme.models.dsgan import Generator
 from tsme.presets import PRESETS, preset
+from tsme.settings import override, parse_settings
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

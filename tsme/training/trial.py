@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tsme.config import BackboneConfig, Config, override
+from tsme.config import BackboneConfig, Config
 from tsme.data.image_cache import FORMAT, ImageCache
 from tsme.data.types import Split
 from tsme.errors import UserError
 from tsme.models.backbone import weights_digest
+from tsme.settings import override
 from tsme.storage.atomic import reading
 from tsme.storage.object_store import AnyPath
 from tsme.training.pretrain import SyntheticWeights

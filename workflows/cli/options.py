@@ -82,8 +82,8 @@ def build_config(preset_name: str, settings: list[str]) -> Config:
 
     Paths of weights become absolute, because Ray's workers run in other working folders.
     """
-    from tsme.config import override, parse_settings
     from tsme.presets import preset
+    from tsme.settings import override, parse_settings
 
     config = override(preset(preset_name), parse_settings(settings))
     weights = {

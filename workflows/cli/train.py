@@ -41,7 +41,7 @@ def train(
 
     After stage 2, evaluate it on its test identities.
     """
-    from tsme.config import override
+    from tsme.settings import override
 
     settings: dict[str, Any] = {}
     if lr is not None:

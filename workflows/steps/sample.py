@@ -14,7 +14,7 @@ import ray.tune
 import torch
 from ray.actor import ActorHandle
 
-from tsme.config import override
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.loop import Diverged, EpochResult
 from tsme.training.stages import run_stages

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.data.types import hold_out
 from tsme.errors import JobFailed
+from tsme.settings import override
 from tsme.storage.atomic import read_json, write_json
 from tsme.training.trial import TrialTraining
 from tune.spaces import search_space

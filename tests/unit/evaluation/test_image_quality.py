@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tsme.config import override
 from tsme.data.images import grayscale
 from tsme.evaluation.image_quality import (
     FeatureExtractor,
@@ -19,6 +18,7 @@ from tsme.evaluation.image_quality import (
     match_histogram,
 )
 from tsme.models.dsgan import Generators
+from tsme.settings import override
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tsme.config import override
 from tsme.errors import UserError
 from tsme.models.checkpoint import (
     load_generators,
@@ -20,6 +19,7 @@ from tsme.models.checkpoint import (
     save_generators,
     save_model,
 )
+from tsme.settings import override
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tsme.config import BackboneConfig, DsganConfig, ReidConfig, override
+from tsme.config import BackboneConfig, DsganConfig, ReidConfig
 from tsme.data.types import MODALITIES
 from tsme.models.backbone import BatchNorm
 from tsme.models.checkpoint import load_model, save_model
@@ -21,6 +21,7 @@ from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.models.sharing import load_unique_state, unique_state
 from tsme.models.streams import LAYERS, Stream, run_streams
+from tsme.settings import override
 
 CPU = torch.device("cpu")
 SHARES = ("none", *LAYERS)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.data.images import grayscale
 from tsme.data.transforms import mix_linearly
+from tsme.settings import override
 
 PLAIN = {"image.padding": 0, "reid.dropout": 0.0, "reid.channel_exchange": 0.0}
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.data.types import MODALITIES, Modality, Split
 from tsme.losses import discriminator_loss, generator_losses, reid_losses
 from tsme.models.dsgan import Discriminators, Generator, Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.presets import regdb
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels, ReidTask
 

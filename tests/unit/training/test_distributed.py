@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tsme.config import override
 from tsme.errors import UserError
 from tsme.presets import regdb
+from tsme.settings import override
 from tsme.training.distributed import Worker, auto_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

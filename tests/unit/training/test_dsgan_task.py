@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.models.translate import translate
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import Diverged, fit

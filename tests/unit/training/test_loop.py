@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tsme.config import override
+from tsme.settings import override
 from tsme.training.distributed import Worker, unwrap_model
 from tsme.training.loop import Diverged, fit
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tsme.config import BackboneConfig, Config, ImageConfig, override
+from tsme.config import BackboneConfig, Config, ImageConfig
 from tsme.models.backbone import build_backbone
+from tsme.settings import override
 from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import Recipe, SyntheticWeights, pretrain, read_all_images

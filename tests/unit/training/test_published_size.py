@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tsme.config import override
 from tsme.data.types import MODALITIES
 from tsme.presets import preset
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.reid import Pixels, ReidTask

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tsme.config import override
 from tsme.data.types import class_labels
 from tsme.losses import hetero_centre
+from tsme.settings import override
 from tsme.training import reid as module
 from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels, ReidTask

@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.evaluation.evaluator import embed_trial
 from tsme.models.backbone import build_backbone
 from tsme.models.checkpoint import load_generators, load_model
 from tsme.models.translate import translate
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.stages import run_stages
 from tsme.training.trial import TrialTraining

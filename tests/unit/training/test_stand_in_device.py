@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from tests.support.stand_in_device import CPU, STAND_IN, stand_in_device
-from tsme.config import BackboneConfig, Config, ImageConfig, override
+from tsme.config import BackboneConfig, Config, ImageConfig
 from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES
 from tsme.evaluation.evaluator import embed_trial
 from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages
 from tsme.models.backbone import build_backbone
 from tsme.models.checkpoint import load_model
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import EpochResult, fit

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tsme.config import override
 from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.sharing import unique_state
 from tsme.presets import baseline, preset, regdb_strong
+from tsme.settings import override
 
 UNFETCHED = {f"{stage}.backbone.weights": "none" for stage in ("dsgan", "reid")}
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tsme.config import BackboneConfig, ReidConfig, ReidLossConfig, override
+from tsme.config import BackboneConfig, ReidConfig, ReidLossConfig
 from tsme.data.transforms import MEAN_PIXEL, draw_erased, erase
 from tsme.data.types import MODALITIES
 from tsme.losses import hetero_centre_triplet, reid_losses
 from tsme.models.reid import TsmeNet
 from tsme.outputs import HeadOutputs, NetworkOutputs
 from tsme.presets import PRESETS, ablation, preset, strong
+from tsme.settings import override
 
 V_LABELS, I_LABELS = [7, 7, 0, 0, 0, 3], [3, 0, 7, 7, 3, 0, 0]
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tsme.config import Config, override
+from tsme.config import Config
 from tsme.models import backbone
 from tsme.models.backbone import build_backbone
+from tsme.settings import override
 from tsme.training.distributed import Worker
 from tsme.training.stages import run_stages
 from tsme.training.trial import TrialTraining
