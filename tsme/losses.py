@@ -1,4 +1,4 @@
-"""The losses of both stages, as named terms: what is logged is what is differentiated.
+"""The losses of both stages, as named terms; the logged total is the one that is differentiated.
 
 Shapes: S heads, B images, E embedding, K identities.
 """
@@ -27,8 +27,8 @@ def hetero_centre(
     c the mean of one identity's L2-normalised embeddings (S, B, E) in one modality. Grouped by label,
     so the order of the batch does not matter.
     """
-    # Written for every visible image rather than for every identity: to list the identities, a GPU
-    # would have to be waited for.
+    # Computed for every visible image rather than for every identity: to list the identities, the host
+    # would have to wait for the GPU.
     same = (visible_labels[:, None] == visible_labels).to(visible.dtype)  # (B, B)
     across = (visible_labels[:, None] == infrared_labels).to(visible.dtype)  # (B, B_infrared)
     images, counterparts = same.sum(1, keepdim=True), across.sum(1, keepdim=True)  # (B, 1)
@@ -51,11 +51,11 @@ def hetero_centre_triplet(
     """Hetero-centre triplet loss of every head (Liu, Tan, Zhou, IEEE TMM 2021): (S,), >= 0.
 
     Mean over the identities and modalities of max(0, margin + |c - c'| - |c - n|): c the centre of one
-    identity in one modality, c' its centre in the other, n the nearest centre of anybody else in either.
-    Centres are means of embeddings (S, B, E): as they are in the paper, of length 1 with `normalize`.
-    Labels may stand in any order; an identity seen in one modality only is no anchor.
+    identity in one modality, c' its centre in the other, n the nearest centre of another identity in
+    either. Centres are means of embeddings (S, B, E), first scaled to length 1 with `normalize` (ours).
+    Labels may be in any order; identities seen in one modality only are negatives, never anchors.
     """
-    # As above, written for every image; an identity's centre is shared by its images.
+    # As above, computed for every image; all images of an identity and modality have the same centre.
     labels = torch.cat([visible_labels, infrared_labels])  # (B,)
     count = len(visible_labels)
     own = (labels[:, None] == labels).to(visible.dtype)  # (B, B)
@@ -64,11 +64,11 @@ def hetero_centre_triplet(
     if normalize:
         both = F.normalize(both, dim=-1)
     centres = own @ both / own.sum(1, keepdim=True)  # (S, B, E)
-    # By differences: by products, small distances lose their digits.
+    # From differences: small distances computed from products lose digits.
     gaps = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")  # (S, B, B)
     same = labels[:, None] == labels
     opposite = same & (own == 0)  # the same person's images in the other modality
-    positive = (gaps * opposite).sum(-1) / opposite.sum(-1).clamp_min(1)  # all of them have one centre
+    positive = (gaps * opposite).sum(-1) / opposite.sum(-1).clamp_min(1)  # the mean of equal distances
     negative = gaps.masked_fill(same, torch.inf).amin(-1)
     share = opposite.any(-1) / own.sum(1)  # an anchor's term is shared by its images
     violated = (margin + positive - negative).clamp_min(0)  # (S, B)
@@ -80,7 +80,8 @@ def weighted_triplet(embeddings: Tensor, labels: Tensor) -> Tensor:
 
     Mean over the images of log(1 + exp(p - n)): p the mean of an image's distances to the others of its
     identity, weighted by the softmax of the distances, n that to all other identities, weighted by the
-    softmax of the negated ones. Modalities are not told apart. Images without either are left out.
+    softmax of the negated ones. Modalities are not distinguished. An image without another of its
+    identity, or without one of another identity, is left out.
     """
     gaps = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")  # (B, B)
     same = labels[:, None] == labels
@@ -99,8 +100,8 @@ def reid_losses(
     """Terms of stage 2, unweighted, by kind of head, and their weighted sum `total`.
 
     total = sum over kinds of w_kind * (identity + w_hc * hetero-centre + w_tri * triplet), each summed
-    over its heads, and w_fused times the terms of the fused embeddings side by side. Triplet terms are
-    there if they have a weight.
+    over the kind's heads, plus w_fused times the weighted terms of the concatenated fused embeddings.
+    Triplet terms with weight 0 are left out.
     """
     heads = [len(kind.logits) for kind in outputs]
     embeddings, logits = (
@@ -152,7 +153,7 @@ def _head_losses(
 def _joined_losses(
     embeddings: Tensor, visible_labels: Tensor, infrared_labels: Tensor, weights: ReidLossConfig
 ) -> dict[str, Tensor]:
-    """Terms of the fused embeddings side by side (B, S E), by name; those that have a weight."""
+    """Terms of the concatenated fused embeddings (B, S E), by name; none with weight 0."""
     losses: dict[str, Tensor] = {}
     if weights.joined_triplet:
         visible, infrared = embeddings[None].split([len(visible_labels), len(infrared_labels)], dim=1)

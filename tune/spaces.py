@@ -14,12 +14,11 @@ Space = dict[str, Any]
 def search_space(config: Config) -> Space:
     """Distributions by dotted configuration key, as `tsme.settings.override` takes them.
 
-    Learning rates and the hetero-centre weight range over a factor of three either side of the
-    configured value, because their effect is multiplicative, the heads' learning rate up to twelve
-    times it, because published rates differ by ten; the heads' weights over [0.25, 2], because the
-    published values are all 1. The cycle and identity weights of stage 1 have three values each, so
-    that samples with equal ones share a trained stage 1. Parts of the method that are off, or have
-    weight 0, are not searched.
+    Learning rates and the hetero-centre weight range from a third of the configured value to three times
+    it, on a logarithmic scale; the heads' learning rate up to twelve times it, because published rates
+    differ by a factor of ten. The heads' weights range over [0.25, 2], because the published values are
+    all 1. The cycle and identity weights of stage 1 have three values each, so that samples with equal
+    ones share a trained stage 1. Parts of the method that are off, or have weight 0, are not searched.
     """
     reid, dsgan = config.reid, config.dsgan
     space = {

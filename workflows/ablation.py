@@ -1,7 +1,8 @@
 """`tsme ablate`: what each part of the method adds, over several seeds, on test identities.
 
-Every variant of a seed has the same generators, starts from the same backbones and sees the same batches,
-so variants are compared seed by seed.
+All variants of a seed start from the same backbones and are trained on the same identity batches, so
+variants are compared seed by seed. The stronger recipe and the sweep's winner may have generators of
+their own; the others share theirs.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from tsme.models.inference import CHUNK
 from tsme.models.streams import Stream
 from tsme.numerics import reproducible
 
-# Outputs vary by a tenth of what real images do after a few steps of training, soon by half.
+# A healthy generator's outputs reach a tenth of the real images' deviation in a few steps, soon half.
 MIN_STD_RATIO = 0.03
 COLLAPSE_IMAGES = 64  # enough to recognise a collapse
 
@@ -141,9 +141,9 @@ def frechet(generated: Tensor, real: Tensor, features: FeatureExtractor, device:
 
 
 def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
-    """Map each image's grayscale values, keeping their order, to the distribution of all `reference`.
+    """Map each image's gray levels, keeping their order, to the distribution of all of `reference`.
 
-    A baseline for translations: it looks at one pixel at a time.
+    A baseline for translations, which maps each pixel on its own.
     """
     reference_distribution = _cumulative(reference)
     matched = torch.empty_like(images)
@@ -155,7 +155,7 @@ def match_histogram(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def _cumulative(images: Tensor) -> NDArray[np.float64]:
-    """Cumulative distribution (256,) of the grayscale values of all pixels."""
+    """Cumulative distribution (256,) of the gray levels of all pixels."""
     counts = np.zeros(256)
     for chunk in images.split(CHUNK):  # all at once would take many times their memory
         counts += np.bincount(grayscale(chunk)[:, 0].numpy().ravel(), minlength=256)

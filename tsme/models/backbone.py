@@ -1,4 +1,4 @@
-"""The ResNet backbone all networks stand on (He et al., CVPR 2016), with torchvision's parameter names.
+"""The ResNet backbone of streams and generators (He et al., CVPR 2016), with torchvision's names.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -21,7 +21,7 @@ from tsme.errors import UserError
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm without a count of its steps, which nothing reads and a GPU starts a kernel for."""
+    """Batch norm that does not count its steps: nothing reads the count, which costs a GPU kernel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same, by the batch's statistics in training, else by the running ones."""
@@ -30,14 +30,14 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ResidualBlock(nn.Module):
-    """Convolutions, each with its batch norm, and what they are added to: (B, C, h, w) -> (B, D, ...)."""
+    """A residual block: convolutions with batch norms, and a shortcut; (B, C, h, w) -> (B, D, ...)."""
 
     pairs: tuple[tuple[str, str], ...]  # attributes: a convolution and the batch norm after it
     relu: nn.ReLU
     downsample: nn.Sequential | None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's map."""
+        """(B, C, h, w) -> (B, D, h / stride, w / stride)."""
         return run_blocks([self], x, [len(x)])
 
 
@@ -79,9 +79,9 @@ class Bottleneck(ResidualBlock):
 
 
 def side_by_side(modules: Sequence[nn.Module], x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Each module for its slice of the batch x; a module that stands there for all takes x at once.
+    """Apply each module to its slice of the batch x; if all are the same module, apply it to x at once.
 
-    `sizes` are the slices' lengths; there are as many as modules.
+    `sizes` are the lengths of the slices, one for each module.
     """
     if all(module is modules[0] for module in modules):
         return cast(Tensor, modules[0](x))
@@ -89,7 +89,7 @@ def side_by_side(modules: Sequence[nn.Module], x: Tensor, sizes: Sequence[int]) 
 
 
 def run_blocks(blocks: Sequence[ResidualBlock], x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Blocks of one shape, each for its slice of the batch x."""
+    """Apply residual blocks of equal shape, one from each stream, each to its slice of the batch x."""
     first = blocks[0]
     shortcut = x
     if first.downsample is not None:
@@ -164,7 +164,7 @@ def residual_stage(block: Block, inputs: int, planes: int, depth: int, *, stride
 
 
 def weights_digest(config: BackboneConfig) -> str:
-    """Names the initial weights: a file by its contents, others as they are configured."""
+    """Name of the initial weights: a file's SHA-256, else the configured value, such as "imagenet"."""
     path = Path(config.weights)
     if not path.is_file():
         return config.weights
@@ -193,7 +193,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
 
 def _published_weights(config: BackboneConfig, backbone: Backbone) -> dict[str, Tensor]:
     if config.weights == "imagenet":
-        from torchvision.models import get_model_weights  # takes two seconds, which most do without
+        from torchvision.models import get_model_weights  # slow to import, and rarely needed
 
         try:
             state = get_model_weights(config.architecture)["IMAGENET1K_V1"].get_state_dict(progress=True)

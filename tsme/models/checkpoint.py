@@ -1,4 +1,4 @@
-"""One trial's trained model in one safetensors file: network, generators, and what they were made of."""
+"""One trial's trained model in one safetensors file: network, generators, and provenance."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class TrialModel:
     generators: Generators | None
 
     def ready(self) -> TrialModel:
-        """For many calls: batch norms folded once, not at every call."""
+        """A copy for repeated use: batch norms are folded now, not at every call."""
         generators = None if self.generators is None else folded(self.generators)
         return replace(self, network=folded(self.network), generators=generators)
 
 
 def save_model(path: AnyPath, model: TrialModel) -> None:
-    """Write the file, whole or not at all."""
+    """Write the model to a file, whole or not at all."""
     tensors = _named(model.network, "network")
     if model.generators is not None:
         tensors |= _named(model.generators, "generators")
@@ -66,7 +66,7 @@ def save_model(path: AnyPath, model: TrialModel) -> None:
 
 
 def load_model(path: AnyPath, device: torch.device) -> TrialModel:
-    """Read the file strictly. Raises UserError if it is missing, of another kind, or damaged."""
+    """Read a model file strictly. Raises UserError if it is missing, of another kind, or damaged."""
     with _opened(path) as file:
         provenance, tensors = _origin(path, file), _tensors(file)
     config = _untrained(provenance.config)
@@ -121,7 +121,7 @@ def load_generators(
 
 
 def _untrained(config: Config) -> Config:
-    """The configuration with nothing to fetch for weights that are about to be replaced."""
+    """The configuration without pretrained weights, which the loaded ones would replace."""
 
     def unwrap_model(backbone: BackboneConfig) -> BackboneConfig:
         return backbone.model_copy(update={"weights": "none"})

@@ -15,7 +15,7 @@ from tsme.models.backbone import Bottleneck, Normalise, build_backbone, residual
 from tsme.models.sharing import share_modules
 from tsme.outputs import Scores, Translations
 
-BRIGHTEST = 1 - 1 / 255  # of an image that a residual generator adds to: atanh(1) is infinite
+BRIGHTEST = 1 - 1 / 255  # atanh(1) is infinite, so a residual generator clamps its input to this
 
 
 class Upsample(nn.Sequential):
@@ -28,10 +28,10 @@ class Upsample(nn.Sequential):
 
 
 class Generator(nn.Module):
-    """ResNet encoder and a decoder that adds the encoder's map back at each of four resolutions.
+    """ResNet encoder, and a decoder that adds the encoder's map at each of four resolutions.
 
-    A residual generator adds to its input: tanh(decoder + atanh(image)), so that no stroke has to pass
-    through the maps; it starts as the identity (ours, not the paper's).
+    A residual generator adds to its input, tanh(decoder + atanh(image)): it starts as the identity, and
+    fine detail need not pass through the encoder (not in the paper).
     """
 
     def __init__(self, config: DsganConfig) -> None:
@@ -49,7 +49,7 @@ class Generator(nn.Module):
         self.up1 = Upsample(one // 2, stem)
         self.to_image = nn.ConvTranspose2d(stem, 3, 4, stride=2, padding=1)
         self.residual = config.residual
-        if config.residual:  # the identity to begin with
+        if config.residual:  # so that it starts as the identity
             nn.init.zeros_(self.to_image.weight)
             nn.init.zeros_(cast(Tensor, self.to_image.bias))
 

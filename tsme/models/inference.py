@@ -1,4 +1,4 @@
-"""Networks made ready to describe and translate: batch norm merged into the layers before it."""
+"""Networks prepared for embedding and translating: batch norm is folded into the layers before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 64  # images at once
 
 
 def folded(network: Network) -> Network:
-    """A copy in evaluation mode that computes the same with a third of the passes over the maps.
+    """A copy in evaluation mode with the same outputs and a third of the passes over the maps.
 
     In evaluation mode a batch norm is a scale and a shift of every channel, which the weights of the
     convolution or linear layer before it can hold. A network without batch norm is returned as it is,

@@ -22,7 +22,7 @@ from tsme.numerics import upcast_bf16
 from tsme.outputs import HeadOutputs, NetworkOutputs
 
 SINGLE_STRIPES = 2
-LEAST = 1e-6  # of what a root is taken of
+LEAST = 1e-6  # lower bound of activations: the gradient of a root is infinite at 0
 ImagePair = tuple[Tensor, Tensor | None]  # images (B, 3, H, W) and their translations
 
 
@@ -63,7 +63,7 @@ def stripes(x: Tensor, count: int) -> Tensor:
 def fuse(real: Tensor, translated: Tensor) -> Tensor:
     """PwIF: the mean of an image's map and its translation's map.
 
-    Of their averaged rows, which comes to the same: all that the heads see of a map are averages.
+    Takes maps, or maps averaged over their rows: both are averages, so their order does not matter.
     """
     return (real + translated) / 2
 
@@ -71,19 +71,19 @@ def fuse(real: Tensor, translated: Tensor) -> Tensor:
 class TsmeNet(nn.Module):
     """Four streams and ten heads, each head shared by both modalities.
 
-    Without translations there are the two streams of real images, without IAI the six fused heads. As
-    published the streams share nothing; `config.share` makes them share convolutions. Pooling is
-    (mean of x^p)^(1/p) (GeM; Radenovic et al., TPAMI 2019); with p = 1 it is the mean, as published.
+    Without translations there are only the two streams of real images, without IAI only the six fused
+    heads. As published, the streams share no weights; with `config.share` they share convolutions.
+    Pooling is (mean of x^p)^(1/p) (GeM; Radenovic et al., TPAMI 2019); p = 1, as published, is the mean.
     """
 
     def __init__(self, config: ReidConfig, identities: int) -> None:
         super().__init__()
         self.power, self.stripes = config.pooling_power, config.stripes
-        # x^p stays within float32's range: 1e-6 for small p, as before
+        # The bound's power must not underflow in float32.
         self.least = max(LEAST, 10 ** (-36 / self.power))
         self.translation, self.grayscale_visible = config.translation, config.grayscale_visible
-        # All streams start from the same weights, as they do from ImageNet's: what the streams of the
-        # two modalities share at the start is what the shared heads can align.
+        # All streams start from the same weights, also if these are random: heads are shared by both
+        # modalities, so features of both must be comparable at the start.
         first = build_backbone(config.backbone)
 
         def stream() -> Stream:
@@ -108,7 +108,7 @@ class TsmeNet(nn.Module):
         self.translated_heads = heads(SINGLE_STRIPES * config.iai)
 
     def _inputs(self, image: Tensor, translation: Tensor | None, modality: Modality) -> list[Tensor]:
-        """What the modality's streams take: the image, and its translation where there are any."""
+        """Inputs of the modality's streams: the image and, if the network uses one, its translation."""
         if self.translation == "none":
             both = [image]
         elif translation is not None:
@@ -125,13 +125,13 @@ class TsmeNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) of an image and of its translation, each from its own stream.
 
-        Grayscale copies are made here if they are not given. Without translations an image's map stands
-        for both: fused with itself it stays as it is.
+        Grayscale copies are made here if they are not given. In a network without translations both are
+        the image's own map, which fusing leaves as it is.
         """
         return self._maps({modality: (image, translation)})[modality]
 
     def _maps(self, pairs: Mapping[Modality, ImagePair]) -> dict[Modality, tuple[Tensor, Tensor]]:
-        """`maps` of one modality or both, in one pass through what their streams share."""
+        """`maps` of one modality or both; layers that the streams share run once for all images."""
         streams: list[Stream] = []
         images: list[Tensor] = []
         for modality, pair in pairs.items():
@@ -144,7 +144,7 @@ class TsmeNet(nn.Module):
     def seen(
         self, image: Tensor, translation: Tensor | None, modality: Modality
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Averaged rows (B, h, C) of what each kind of head looks at, the maps to the power p."""
+        """Inputs (B, h, C) of fused, real and translated heads: row averages of maps to the power p."""
         return self._seen(*self.maps(image, translation, modality))
 
     def _seen(self, real: Tensor, translated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +158,7 @@ class TsmeNet(nn.Module):
         return fused, real, translated
 
     def pool(self, seen: Tensor, count: int) -> Tensor:
-        """Each of `count` stripes pooled, of averaged rows: (B, h, C) -> (count, B, C)."""
+        """Pool averaged rows into `count` stripes: (B, h, C) -> (count, B, C)."""
         pieces = stripes(seen, count)
         return pieces if self.power == 1 else pieces.pow(1 / self.power)
 
@@ -182,10 +182,7 @@ class TsmeNet(nn.Module):
         )
 
     def embed(self, image: Tensor, translation: Tensor | None, modality: Modality) -> Tensor:
-        """Descriptors (B, 6 E) for retrieval: L2-normalised PwIF embeddings side by side.
-
-        Six stripes as published; `config.stripes` of them.
-        """
+        """Embeddings (B, P E) for retrieval: PwIF's of the P stripes, each of length 1, side by side."""
         fused, _, _ = self.seen(image, translation, modality)
         heads = cast(Iterable[Head], self.fused_heads)
         pieces = self.pool(fused, self.stripes)

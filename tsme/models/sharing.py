@@ -1,4 +1,4 @@
-"""Modules that stand at several places of a network: one set of weights, and one name in a file."""
+"""Modules used at several places of a network: one set of weights, saved once under one name."""
 
 from __future__ import annotations
 

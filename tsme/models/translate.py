@@ -1,4 +1,4 @@
-"""Frozen generators at work: pixels in, pixels out."""
+"""Translation of images by frozen generators."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def translate(
 ) -> Tensor:
     """Images of `modality`, uint8 (n, 3, H, W), to the other modality, same type and shape.
 
-    Images are turned to grayscale first, as in training. The generators work as in evaluation mode, so
-    an image's translation does not depend on its neighbours.
+    Images are converted to grayscale first, as in training. The generators run in evaluation mode, so an
+    image's translation does not depend on the others.
     """
     network: Generator = (
         generators.visible_to_infrared if modality == "visible" else generators.infrared_to_visible

@@ -32,7 +32,7 @@ PREVIEW_ROWS = 4
 class DsganTask:
     """The generators of one trial. `visible` and `infrared`, in grayscale, are uint8 (n, 3, H, W).
 
-    Translations of `held`, people not trained on, are measured and pictured after every epoch.
+    Translations of the held-out images `held` are scored, and shown in the preview, after every epoch.
     """
 
     stage = "dsgan"
@@ -146,7 +146,8 @@ class DsganTask:
     def preview(self) -> Tensor:
         """A picture (3, 4 H, 6 or 8 W): four visible, then four infrared images, translated and back.
 
-        Of held-out identities where there are any, and where it is known with the truth before the cycle.
+        They are of held-out identities if there are any. A ground truth, if known, comes before the image
+        translated back.
         """
         networks = cast(Generators, unwrap_model(self.generators)).eval()
         held = self.held
@@ -167,18 +168,18 @@ class DsganTask:
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
 
     def generators_for_use(self) -> Generators:
-        """The generators in evaluation mode, batch-norm statistics measured on what they will meet."""
+        """The generators in evaluation mode, with batch-norm statistics of the images they translate."""
         networks = cast(Generators, unwrap_model(self.generators))
         self._measure_norms(networks)
         return networks.eval().requires_grad_(False)
 
     @torch.no_grad()
     def _measure_norms(self, networks: Generators) -> None:
-        """Replace running statistics, which training does not use, and leave the networks in its mode.
+        """Replace the running statistics, which training does not use; the networks end in training mode.
 
-        In training a generator also sees generated images and those of its own target modality; with
-        the running statistics of that mixture it would translate real images worse. So one pass over
-        the training images of its source modality replaces them.
+        In training a generator is also given generated images and images of its target modality. With
+        running statistics of that mixture it would translate real images worse, so they are computed
+        again in one pass over the training images of its source modality.
         """
         networks.eval()
         for images, network in (
@@ -213,7 +214,7 @@ class DsganTask:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
         unwrap_model(self.generators).load_state_dict(state["generators"])
         unwrap_model(self.discriminators).load_state_dict(state["discriminators"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):

@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keeps up to `size` generated images; once it is full, half of those returned are kept ones."""
+    """Keeps up to `size` generated images; once full, about half of those returned are older ones."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.images: list[Tensor] = []
 
     def exchange(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """As many images as given (B, 3, H, W), each one itself or a kept image whose place it takes."""
+        """For each image (B, 3, H, W) return it, or an older one, which it then replaces in the pool."""
         chosen: list[Tensor] = []
         for image in images.detach():
             if len(self.images) < self.size:

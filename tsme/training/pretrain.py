@@ -177,7 +177,7 @@ class BackboneTask:
         return {"lr": float(self.schedule.get_last_lr()[0])}
 
     def preview(self) -> None:
-        """There is nothing to show."""
+        """Pretraining has no preview."""
 
     def state(self) -> dict[str, Any]:
         """Nothing: the training is short, so an interrupted one starts again."""

@@ -50,7 +50,7 @@ class Pixels:
 class ReidTask:
     """The re-identification network of one trial.
 
-    `validate`, where given, measures a network on held-out identities; it runs on the leading worker.
+    `validate`, if given, measures the network on held-out identities; it runs on the main worker.
     """
 
     stage = "reid"
@@ -100,7 +100,7 @@ class ReidTask:
         return self.sampler.epoch(epoch)
 
     def _load(self, modality: Modality, rows: NDArray[Any]) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Images and translations (B, 3, H, W), cropped, mirrored, erased alike, and labels (B,)."""
+        """Images and translations (B, 3, H, W), cropped, mirrored and erased alike; labels (B,)."""
         settings = self.settings
         if settings.exchanged_copies and modality == "visible":
             rows = np.concatenate([rows, rows])  # as they are, then with exchanged channels
@@ -134,7 +134,7 @@ class ReidTask:
         return images
 
     def _translated(self, modality: Modality, rows: NDArray[Any], augmentation: Augmentation) -> Tensor:
-        """DSGAN's translations (B, 3, H, W) for images cropped and mirrored in this way."""
+        """DSGAN's stored translations (B, 3, H, W), cropped and mirrored as their images are."""
         assert self.translations is not None
         return augmentation.apply(take(self.translations[modality], rows))
 
@@ -151,7 +151,7 @@ class ReidTask:
         return {name: term.detach() for name, term in terms.items()}
 
     def end_epoch(self) -> dict[str, float]:
-        """Lower the learning rate at its milestones; measure the held-out identities, if any."""
+        """Step the learning-rate schedule; validate on the held-out identities, if any."""
         metrics = {"lr": float(self.schedule.get_last_lr()[-1])}
         self.schedule.step()
         if self.validate is not None and self.worker.is_main:
@@ -160,7 +160,7 @@ class ReidTask:
         return metrics
 
     def preview(self) -> None:
-        """This stage draws nothing."""
+        """Stage 2 has no preview."""
 
     def state(self) -> dict[str, Any]:
         """Weights, optimiser and schedule."""
@@ -171,19 +171,19 @@ class ReidTask:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
         unwrap_model(self.network).load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 
 
 def build_schedule(optimizer: SGD, config: Config) -> ChainedScheduler:
-    """The learning rates' course over the epochs: up linearly, then down in steps or along a cosine."""
+    """The schedule of the learning rates, by epoch: a linear warm-up, then steps or a cosine down."""
     settings = config.reid.optimizer
     parts: list[LRScheduler] = [MultiStepLR(optimizer, list(settings.milestones), settings.decay)]
     if settings.cosine:
         parts = [CosineAnnealingLR(optimizer, config.reid.epochs)]
-    if settings.warmup > 1:  # 1/n, 2/n, ... of the rates, all of them in epoch n
+    if settings.warmup > 1:  # 1/n, 2/n, ... of the rates, the full rates in epoch n
         parts.append(LinearLR(optimizer, 1 / settings.warmup, total_iters=settings.warmup - 1))
     return ChainedScheduler(parts, optimizer)
 

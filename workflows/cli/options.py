@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the command line starts faster without the configuration's 
     from tsme.config import Config
 
 # The names in tsme.presets, for the help text.
-PRESETS = "demo, small, regdb, sysu, llcm, csv, regdb_strong, sysu_strong, llcm_strong"
+PRESETS = "demo, small, regdb, sysu, llcm, csv, baseline, regdb_strong, sysu_strong, llcm_strong"
 
 
 class DatasetChoice(StrEnum):

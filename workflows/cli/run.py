@@ -103,7 +103,7 @@ def _run_demo(out: AnyPath, resume: bool, generated: Future[None]) -> dict[str, 
         out,
         samples=SAMPLES,
         resume=resume,
-        model_name="tsme-demo",  # its champions are none of the real data set's
+        model_name="tsme-demo",  # so that no demo model competes with one of the real RegDB
     )
     with cluster():
         generated.result()

@@ -119,7 +119,8 @@ def ablate(
 ) -> None:
     """Measure what each part of the method adds.
 
-    Compares the baseline, PwIF, IAI and the stronger recipe, and the quality of the generators.
+    Compares the baseline, grayscale copies, PwIF, IAI and the stronger recipe, and the quality of the
+    generators.
     """
     config, source = build_config(preset, set_), existing_data(data)
     from workflows.ablation import run_ablation

@@ -96,7 +96,7 @@ def _score(
 
 
 def _trivial(method: str, images: Tensor, train: Mapping[Modality, Tensor], modality: Modality) -> Tensor:
-    """Images in grayscale, or with the gray levels of the other modality's training images."""
+    """Grayscale copies, or images matched to the histogram of the other modality's training images."""
     if method == GRAYSCALE:
         return grayscale(images)
     return match_histogram(images, train[other(modality)])
