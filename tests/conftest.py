@@ -14,6 +14,8 @@ from workflows.cluster import environment
 # Before anything imports Ray: its C++ side reads these once.
 environment.prepare()
 os.environ["OMP_NUM_THREADS"] = "1"
+# Threads that wait do not spin: several processes share the cores.
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 # Drawn cases are the same every time, and however busy the machine is.
 hypothesis.settings.register_profile("here", deadline=None, derandomize=True)
