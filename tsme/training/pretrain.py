@@ -31,6 +31,7 @@ from tsme.seeding import derive, generator
 from tsme.storage.atomic import replacing
 from tsme.storage.digest import digest
 from tsme.storage.object_store import AnyPath
+from tsme.training import pretrained
 from tsme.training.distributed import Worker
 from tsme.training.loop import EpochResult, fit
 
@@ -79,9 +80,15 @@ class SyntheticWeights:
         shape = [self.backbone.architecture, self.backbone.width, self.image.model_dump()]
         return digest([SEED, FORMAT, shape, asdict(self.recipe)])
 
+    @property
+    def name(self) -> str:
+        """The name of the weights' file."""
+        return f"backbone-{self.key}.safetensors"
+
     def file(self, folder: AnyPath) -> AnyPath:
-        """The file of the weights in the folder of finished stages."""
-        return folder / f"backbone-{self.key}.safetensors"
+        """The file of the weights: the one that comes with the package, else one in `folder`."""
+        shipped = pretrained.FOLDER / self.name
+        return shipped if shipped.is_file() else folder / self.name
 
 
 def read_all_images(

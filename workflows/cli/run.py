@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tsme.storage.atomic import read_json
 from tsme.storage.object_store import AnyPath, any_path
 from workflows.cli.options import (
     DataOption,
@@ -23,8 +24,8 @@ from workflows.cli.output import console, print_results
 from workflows.synthetic_data import generate_with_progress
 
 # The demo's data set and sweep.
-IDENTITIES = 200
-IMAGES = 5
+IDENTITIES = 120
+IMAGES = 10
 SAMPLES = 3
 
 
@@ -65,9 +66,14 @@ def demo(
 ) -> None:
     """Run the whole workflow on generated data with a small network.
 
-    It takes minutes on two CPU cores. Started again with the same --out, it continues there.
+    It takes minutes on two CPU cores. Started again with the same --out, it continues there, or shows
+    the results at once if it has finished.
     """
     folder = any_path(out)
+    if (folder / "results.json").exists():
+        print_results(read_json(folder / "results.json"), folder)
+        console.print(f"finished before; remove {folder} to run it again", soft_wrap=True)
+        return
     stopped = Event()
     resume = (folder / "run.json").exists()
     with ThreadPoolExecutor(1) as executor:
@@ -85,7 +91,7 @@ def _generate(data: AnyPath, resume: bool, stopped: Event) -> None:
     # interrupted, unless a run has already used it.
     if not (data.exists() if isinstance(data, Path) else resume):
         generate_with_progress(
-            data, "regdb", IDENTITIES, IMAGES, seed=0, console=console, stopped=stopped
+            data, "regdb", IDENTITIES, IMAGES, seed=0, console=console, difficulty="easy", stopped=stopped
         )
         console.print(f"{IDENTITIES} identities in the layout of regdb: {data}", soft_wrap=True)
 
