@@ -31,9 +31,9 @@ def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
         (trial, direction) for trial in range(1, 11) for direction in results["summary"]
     }
     assert len(rows) == 20
-    chance = 1 / rows[0]["test_identities"]
+    assert {row["test_identities"] for row in rows} == {60}
     mean = sum(row["rank1"] for row in rows) / len(rows)
-    assert mean >= 12 * chance, mean
+    assert mean >= 0.35, mean
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     champion = client.get_model_version_by_alias("tsme-demo", "champion")
     assert int(champion.version) == results["model"]["version"]
@@ -45,7 +45,10 @@ def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
 
     again = tsme(tmp_path, "demo", "--out", "demo")
     assert again.returncode == 0, again.stderr
-    assert "train: 0 of 10 trials" in again.stdout
+    assert "finished before" in again.stdout
+    assert [line for line in again.stdout.splitlines() if "±" in line] == [
+        line for line in demo.stdout.splitlines() if "±" in line
+    ]
 
 
 def test_generating_stops_on_request_and_leaves_nothing(tmp_path: Path):

@@ -195,10 +195,10 @@ def test_no_bucket_is_one_line(bucket, tiny_data, capsys):
     assert "there is no s3://no-bucket" in complaint(capsys, *arguments)
 
 
-def test_no_credentials_is_one_line_before_anything_is_read(bucket):
+def test_no_credentials_is_one_line_before_anything_is_read(bucket, tmp_path):
     bucket.put_object(Bucket="bucket", Key="denied/")  # moto asks for a name before it is replaced only
     env = {name: value for name, value in os.environ.items() if "_ACCESS_KEY" not in name}
-    arguments = ["run", "--preset", "demo", "--data", "nowhere", "--out", "s3://bucket/denied"]
+    arguments = ["run", "--preset", "demo", "--data", str(tmp_path), "--out", "s3://bucket/denied"]
     command = [sys.executable, "-m", "workflows", *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 2
@@ -206,9 +206,10 @@ def test_no_credentials_is_one_line_before_anything_is_read(bucket):
     assert done.stderr.count("\n") == 1
 
 
-def test_no_server_is_one_line(clean, capsys):
+def test_no_server_is_one_line(clean, capsys, tmp_path):
     clean.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    arguments = ["test", "--dataset", "regdb", "--data", "nowhere", "--resume", "s3://bucket/stages"]
+    data, weights = str(tmp_path), "s3://bucket/stages"
+    arguments = ["test", "--dataset", "regdb", "--data", data, "--resume", weights]
     assert "NETWORK_CONNECTION" in complaint(capsys, *arguments)
 
 

@@ -21,6 +21,10 @@ WORKER_DEFAULTS = {
     # How long a worker group waits for resources, up to four times (MAX_FAILURES): a node that replaces a
     # lost one needs minutes to start, longer than the default of 60 s.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    # Threads of an operation that wait for each other sleep instead of spinning. On cores that other
+    # processes use too, spinning made training with two threads six times slower and more.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
 }
 # Whether each training run starts a process that watches for announced node preemptions.
 PREEMPTION_VARIABLE = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
