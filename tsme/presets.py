@@ -90,7 +90,7 @@ def demo() -> Config:
             "reid.epochs": 6,
             "reid.erasing": 0.0,
             "reid.optimizer.milestones": (5,),
-            "reid.optimizer.warmup": 1,
+            "reid.optimizer.warmup": 0,
             "sweep.grace_epochs": 2,
             "sweep.reduction": 2,
             "evaluation.flip": False,
