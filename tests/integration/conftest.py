@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.object_store import environment, free_port
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from tests.support.mlflow_servers import Server
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +58,17 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder: MLflow's store goes there."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def login(monkeypatch: pytest.MonkeyPatch) -> Callable[[Server], MlflowClient]:
+    """login(server): sets this process's user and password for the server; returns a client."""
+
+    def enter(server: Server) -> MlflowClient:
+        from mlflow.tracking import MlflowClient
+
+        for name, value in server.login.items():
+            monkeypatch.setenv(name, value)
+        return MlflowClient(server.uri)
+
+    return enter

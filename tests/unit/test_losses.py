@@ -147,6 +147,18 @@ def test_terms_of_a_kind_are_summed_over_its_heads(kind, margin):
     assert float(terms[f"{kind}_centre"].detach()) == pytest.approx(centre, rel=1e-10)
 
 
+def test_smoothed_labels_give_a_tenth_to_all_people():
+    """Szegedy et al., CVPR 2016: 1 - s of the weight on the person, s spread over all K."""
+    labels = torch.tensor(V_LABELS), torch.tensor(I_LABELS)
+    got = reid_losses(network_outputs(), *labels, ReidLossConfig(label_smoothing=0.1))["real_identity"]
+    expected = 0.0
+    for logits in network_outputs().real.logits:
+        logs = logits - logits.exp().sum(1, keepdim=True).log()
+        for row, person in zip(logs.tolist(), V_LABELS + I_LABELS, strict=True):
+            expected -= (0.9 * row[person] + 0.1 * sum(row) / 8) / 13
+    assert float(got.detach()) == pytest.approx(expected)
+
+
 def test_reid_total_is_the_weighted_sum():
     weights = ReidLossConfig(hetero_centre=0.7, margin=0.1, fused=1.3, real=0.2, translated=2.5)
     t = {name: float(term.detach()) for name, term in reid(weights).items()}

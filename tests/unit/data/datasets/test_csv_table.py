@@ -1,32 +1,12 @@
-"""Tables: what is read from a good one, how identities are divided, the faults of bad ones."""
+"""CSV tables: what is read from a good one."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from tests.unit.data.datasets.csv_table_cases import (
-    COLUMNS,
-    EXPECTED,
-    ROWS,
-    contents,
-    place_images,
-    without,
-    write,
-)
+from tests.unit.data.datasets.csv_table_cases import EXPECTED, ROWS, contents, without, write
 from tsme.data.datasets.csv_table import read_csv_table
-from tsme.data.types import MODALITIES
 from tsme.errors import UserError
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """The path of the table; its images exist."""
-    place_images(tmp_path / "mine")
-    return tmp_path / "mine/images.csv"
 
 
 def test_images_keep_the_order_of_the_file(file: Path) -> None:
@@ -82,65 +62,6 @@ def test_texts_get_numbers_in_sorted_order(file: Path) -> None:
     assert trial.train.infrared.cameras.tolist() == [3, 3, 3]
 
 
-def identities(file: Path, both: int, visible_only: int = 0) -> list[tuple[str, ...]]:
-    """Rows without split: `both` identities in both modalities, then some in one."""
-    rows = []
-    for identity in range(1, both + visible_only + 1):
-        for modality in MODALITIES[: 2 if identity <= both else 1]:
-            rows.append((f"{identity}-{modality}.jpg", str(identity), "1", modality))
-            (file.parent / rows[-1][0]).touch()
-    return rows
-
-
-NO_SPLIT = COLUMNS[:-1]
-
-
-@pytest.mark.parametrize(("both", "trained"), [(4, 2), (9, 4), (20, 10)])
-def test_half_of_the_identities_are_drawn_to_train(file: Path, both: int, trained: int) -> None:
-    rows = identities(file, both, visible_only=3)
-    findings = write(file, rows, NO_SPLIT)
-    (trial,) = findings.trials.values()
-    assert findings.faults == ()
-    assert len(trial.train.identities) == trained
-    assert sorted(trial.train.identities + trial.test.identities) == list(range(1, both + 1))
-    alone = set(range(both + 1, both + 4))
-    assert alone <= set(trial.test.visible.identities.tolist())
-    assert trial.validation == ()
-    assert findings.warnings == (
-        f"no split column: {trained} identities, drawn at random, are for training, "
-        f"the other {both - trained + 3} for testing",
-    )
-
-
-def test_the_random_division_depends_on_the_identities_alone(file: Path) -> None:
-    rows = identities(file, 20)
-    drawn = write(file, rows, NO_SPLIT).trial(1).train.identities
-    # Must not change: every table would be divided anew.
-    assert drawn == [1, 4, 5, 8, 14, 15, 17, 18, 19, 20]
-    for seed in range(5):
-        order = np.random.default_rng(seed).permutation(len(rows))
-        shuffled = write(file, [rows[row] for row in order], NO_SPLIT)
-        assert shuffled.trial(1).train.identities == drawn
-
-
-def test_identities_in_one_modality_are_not_trained_on_but_stay_in_the_test(file: Path) -> None:
-    for name in ("x.jpg", "y.jpg", "z.jpg"):
-        (file.parent / name).touch()
-    alone = [
-        ("x.jpg", "50", "1", "visible", "train"),
-        ("y.jpg", "45", "1", "visible", "validation"),
-        ("z.jpg", "60", "1", "infrared", "test"),
-    ]
-    findings = write(file, [*ROWS, *alone])
-    (trial,) = findings.trials.values()
-    assert findings.faults == ()
-    assert trial.train.visible.identities.tolist() == [7, 12, 3, 7]
-    assert trial.validation == (3,)
-    assert trial.test.infrared.identities.tolist() == [40, 9, 60]
-    (warning,) = findings.warnings
-    assert warning.startswith("2 training identities") and "first 45;" in warning
-
-
 def test_ignored_columns_are_a_warning(file: Path) -> None:
     rows, columns = without("split")
     rows = [(*row, "train", "x") for row in rows]
@@ -149,155 +70,7 @@ def test_ignored_columns_are_a_warning(file: Path) -> None:
     assert warnings[1].startswith("no split column")
 
 
-Change = Callable[[list[list[str]]], object]
-
-
-def cell(row: int, column: str, text: str) -> Change:
-    """Rows count from 0, so row 0 is line 2 of the file."""
-
-    def change(rows: list[list[str]]) -> None:
-        rows[row][COLUMNS.index(column)] = text
-
-    return change
-
-
-# Name -> change to the good rows, line of the first fault, and what its message holds.
-BAD: dict[str, tuple[Change, int | None, tuple[str, ...]]] = {
-    "unknown modality": (cell(1, "modality", "rgb"), 3, ("'rgb'", "visible or infrared")),
-    "unknown split": (cell(3, "split", "val"), 5, ("'val'", "train, validation or test")),
-    **{f"empty {name}": (cell(2, name, " "), 4, (f"{name} is empty",)) for name in COLUMNS},
-    "absolute path": (cell(0, "path", "/data/v/c.jpg"), 2, ("'/data/v/c.jpg'", "absolute")),
-    "drive": (cell(0, "path", r"C:\v\c.jpg"), 2, ("absolute",)),
-    "climbing path": (cell(0, "path", "../mine/v/c.jpg"), 2, ("'..'",)),
-    "path twice": (cell(6, "path", "v/c.jpg"), 8, ("'v/c.jpg'", "already on line 2")),
-    "path twice, written differently": (cell(6, "path", "./v//c.jpg"), 8, ("already on line 2",)),
-    "missing file": (cell(4, "path", "v/none.jpg"), 6, ("'v/none.jpg'", "is missing")),
-    "missing folder": (cell(4, "path", "none/d.jpg"), None, ("folder 'none'", "line 6", "is missing")),
-    "folder for file": (cell(4, "path", "v"), 6, ("'v'", "is missing")),
-    "zero byte": (cell(4, "path", "v\0/d.jpg"), None, ("line 6", "is missing")),
-    "too few cells": (lambda rows: rows[5].pop(), 7, ("4 cells", "5 columns")),
-    "too many cells": (lambda rows: rows[5].append("x"), 7, ("6 cells", "5 columns")),
-    "train and test": (
-        cell(10, "split", "test"),
-        12,
-        ("identity '7'", "split train on line 2", "test here"),
-    ),
-    "train and validation": (cell(2, "split", "validation"), 4, ("train on line 2", "validation here")),
-    "the same number": (cell(6, "identity", "007"), 8, ("identity '007'", "train on line 2", "test")),
-    "one identity to train on": (
-        lambda rows: [row.__setitem__(4, "test") for row in rows if row[1] in ("7", "3")],
-        None,
-        ("only 1 of the identities with split 'train'", "at least 2"),
-    ),
-    "one identity to test on": (
-        lambda rows: rows.__delitem__(slice(8, 10)),
-        None,
-        ("only 1 of the identities with split 'test'", "at least 2"),
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "line", "parts"), BAD.values(), ids=BAD.keys())
-def test_bad_rows_are_named(file: Path, change: Change, line: int | None, parts: tuple[str, ...]) -> None:
-    rows = [list(row) for row in ROWS]
-    change(rows)
-    table = write(file, [tuple(row) for row in rows])
-    first = table.faults[0]
-    assert (first.file, first.line) == ("images.csv", line)
-    for part in parts:
-        assert part in first.message
-    with pytest.raises(UserError) as caught:
-        table.trial(1)
-    assert str(caught.value) == f"{file.parent}/{first}"
-    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 500
-
-
-def test_all_faults_are_found_and_the_rest_is_kept(file: Path) -> None:
-    rows = [list(row) for row in ROWS]
-    for change in (cell(0, "modality", "x"), cell(3, "path", "gone.png"), lambda rows: rows[8].pop()):
-        change(rows)
-    findings = write(file, [tuple(row) for row in rows])
-    assert sorted(fault.line or 0 for fault in findings.faults) == [2, 5, 10]
-    (trial,) = findings.trials.values()
-    assert trial.test.visible.paths == ("v/e.jpg",)
-    assert trial.train.identities == [3, 7]
-
-
-@pytest.mark.parametrize("column", ["path", "identity", "modality"])
-def test_a_missing_column_is_named(file: Path, column: str) -> None:
-    table = write(file, *without(column))
-    (fault,) = table.faults
-    assert (fault.line, fault.message.split(";")[0]) == (1, f"lacks the columns {column}")
-    has_fault = rf"images.csv, line 1: lacks the columns {column}; it has 'path|iden"
-    with pytest.raises(UserError, match=has_fault):
-        table.trial(1)
-
-
-def test_spaces_between_columns_and_a_column_twice(file: Path) -> None:
-    file.write_text("path identity modality\na.jpg 1 visible\n")
-    (fault,) = read_csv_table(file).faults
-    assert "lacks the columns path, identity, modality" in fault.message
-    assert "'path identity modality'" in fault.message and "commas" in fault.message
-    faults = write(file, [(*row, "1") for row in ROWS], (*COLUMNS, "identity")).faults
-    assert [str(fault) for fault in faults] == [
-        "images.csv, line 1: has the column identity twice; remove one"
-    ]
-
-
-def test_too_few_identities_to_divide(file: Path) -> None:
-    (fault,) = write(file, identities(file, 3, visible_only=4), NO_SPLIT).faults
-    assert fault.line is None
-    assert "only 3 of the identities, to be divided" in fault.message and "at least 4" in fault.message
-
-
-@pytest.mark.parametrize(
-    ("content", "what"),
-    [
-        (b"", "has no rows"),
-        (b"\n \n", "has no rows"),
-        (b"path,identity,modality\n", "has no rows"),
-        ("path,identity,modality\né.jpg,1,visible\n".encode("latin-1"), "is not UTF-8 or UTF-16 text"),
-        (b"\xff\xfep\0a", "is not UTF-8 or UTF-16 text"),
-    ],
-)
-def test_other_files_are_refused(file: Path, content: bytes, what: str) -> None:
-    file.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        read_csv_table(file)
-    assert str(caught.value).startswith(f"{file}: {what}; ")
-
-
-def test_quotation_marks_that_do_not_close(file: Path) -> None:
-    file.write_text('path,identity,modality\n"a.jpg,1,visible\nb.jpg,1,visible\n')
-    with pytest.raises(UserError, match=r"images.csv, line \d: is not CSV \(.*\); correct it"):
-        read_csv_table(file)
-
-
-def test_a_missing_file_and_a_folder_are_refused(file: Path) -> None:
-    for path, what in ((file, "no such file"), (file.parent, "this is a folder")):
-        message = f"{what}; give a CSV or Parquet file with .*path, identity"
-        with pytest.raises(UserError, match=message):
-            read_csv_table(path)
-
-
 @pytest.mark.parametrize("trial", [0, 2])
 def test_there_is_one_trial(file: Path, trial: int) -> None:
     with pytest.raises(UserError, match=f"^trial {trial}: {file.parent} has only trial 1$"):
         write(file, ROWS).trial(trial)
-
-
-@given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_content_after_a_good_table_is_blank_or_a_fault(file: Path, content: bytes) -> None:
-    write(file, ROWS)
-    good = file.read_bytes()
-    file.write_bytes(good + content)
-    try:
-        has_fault = bool(read_csv_table(file).faults)
-    except UserError as problem:
-        has_fault = len(str(problem).splitlines()) == 1
-    text = content.decode(errors="replace")
-    if not text.strip(", \t\r\n"):
-        assert not has_fault  # blank lines and rows of empty cells
-    elif text.translate(str.maketrans("", "", ',"')).strip():
-        assert has_fault

@@ -1,0 +1,41 @@
+"""Presets: what the stronger recipe and an ablation change, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from tsme.presets import PRESETS, ablation, preset, strong
+from tsme.settings import override
+
+
+@pytest.mark.parametrize("name", ["regdb", "sysu", "llcm"])
+def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
+    paper, better = preset(name), PRESETS[f"{name}_strong"]()
+    assert strong(better).reid.share == better.reid.share == "stem"
+    assert better.reid.channel_exchange > 0 and better.reid.erasing > 0
+    assert better.reid.pooling_power == (10 if name == "regdb" else 3)
+    assert better.reid.loss.centre_triplet > 0 and better.reid.loss.hetero_centre == 0
+    assert better.reid.loss.label_smoothing == 0.1 and better.reid.optimizer.warmup == 10
+    assert better.evaluation.flip and better.evaluation.rerank
+    assert (better.image, better.dataset) == (paper.image, paper.dataset)
+    assert better.dsgan.residual and better.dsgan.share and better.reid.precision == "bfloat16"
+    optimizer = better.reid.optimizer
+    assert (optimizer.lr, optimizer.backbone_factor, optimizer.milestones) == (0.1, 0.1, (20, 50))
+    assert (better.reid.identities, better.reid.images, better.reid.epochs) == (8, 4, 80)
+    assert better.reid.backbone == paper.reid.backbone
+
+
+def test_an_ablation_adds_one_part_at_a_time_and_takes_one_away(tiny):
+    names = ["baseline", "grayscale copies", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
+    kinds = ["none", "grayscale", *["dsgan"] * 4]
+    parts = list(zip(kinds, [False, False, False, True, True, False], strict=True))
+    for config in (tiny, override(tiny, {"reid.iai": False})):
+        variants = ablation(config)
+        assert [variant.name for variant in variants] == names
+        assert [variant.over for variant in variants] == [None, *names[:-1]]
+        assert [(v.config.reid.translation, v.config.reid.iai) for v in variants] == parts
+        plain = {v.config.model_copy(update={"reid": tiny.reid}) for v in variants[:4]}
+        assert plain == {tiny}, "nothing else differs"
+        assert [v.config.reid.grayscale_visible for v in variants] == [True, *[False] * 5]
+        assert override(variants[5].config, {"reid.iai": True}) == variants[4].config == strong(tiny)
+    assert [variant.name for variant in ablation(strong(tiny))] == names[:4]
