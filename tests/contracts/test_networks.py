@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.support.deployment import COMPONENT, Document, every_overlay, labels, named, of_kind, pods
-
-
-def selects(selector: Document, its: dict[str, str]) -> bool:
-    """Whether a label selector picks a pod with these labels."""
-    for rule in selector.get("matchExpressions", []):
-        assert rule["operator"] == "In"
-        if its.get(rule["key"]) not in rule["values"]:
-            return False
-    return all(its.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+from tests.support.deployment import (
+    COMPONENT,
+    Document,
+    every_overlay,
+    labels,
+    named,
+    of_kind,
+    pods,
+    selects,
+)
 
 
 def permits(rules: list[Document], side: str, other: dict[str, str], port: int) -> bool:
@@ -57,14 +57,3 @@ def test_ports_are_open_to_those_who_need_them(overlay: str):
             if reaches(overlay, source, all_pods[target], port)
         }
         assert found == expected, (target, port)
-
-
-@every_overlay
-def test_selectors_pick_something(overlay: str):
-    everything = [labels(pod) for pod in pods(overlay)]
-    for document in of_kind(overlay, "NetworkPolicy", "PodDisruptionBudget", "Service"):
-        spec = document["spec"]
-        selector = spec.get("podSelector", spec.get("selector"))
-        if document["kind"] == "Service":
-            selector = {"matchLabels": selector}
-        assert any(selects(selector, its) for its in everything), document["metadata"]["name"]

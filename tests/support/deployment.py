@@ -38,11 +38,15 @@ Document = dict[str, Any]
 
 @cache
 def rendered(overlay: str) -> list[Document]:
-    """The documents that `kubectl apply -k` would send."""
+    """The documents that `kubectl apply -k` would send for an overlay."""
+    return kustomize(ROOT / "k8s" / "overlays" / overlay)
+
+
+def kustomize(folder: Path) -> list[Document]:
+    """The documents that `kubectl apply -k` would send for a folder."""
     if shutil.which("kubectl") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("kubectl is not installed")
-    command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -73,6 +77,15 @@ def pods(overlay: str) -> list[Document]:
 
 def labels(pod: Document) -> dict[str, str]:
     return pod["metadata"]["labels"]
+
+
+def selects(selector: Document, its: dict[str, str]) -> bool:
+    """Whether a label selector picks a pod with these labels."""
+    for rule in selector.get("matchExpressions", []):
+        assert rule["operator"] == "In"
+        if its.get(rule["key"]) not in rule["values"]:
+            return False
+    return all(its.get(key) == value for key, value in selector.get("matchLabels", {}).items())
 
 
 def containers(overlay: str) -> Iterator[Document]:
