@@ -124,7 +124,8 @@ def test_jobs_clean_up_after_themselves_and_can_wait(overlay: str):
     for name in JOBS:
         spec = named(overlay, "RayJob", name)["spec"]
         assert spec["shutdownAfterJobFinishes"]  # also what lets `suspend` be set
-        assert spec["ttlSecondsAfterFinished"] > 0 and spec["activeDeadlineSeconds"] > 0
+        assert spec["ttlSecondsAfterFinished"] > 0
+        assert 0 < spec["preRunningDeadlineSeconds"] < spec["activeDeadlineSeconds"]
         assert "deletionStrategy" not in spec and "clusterSelector" not in spec
         assert spec["submitterPodTemplate"]["spec"]["restartPolicy"] == "Never"
         # Another try continues; the demo always does.

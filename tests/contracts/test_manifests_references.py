@@ -21,15 +21,11 @@ from tests.support.deployment import (
     pods,
     rendered,
     selects,
+    values,
 )
 
 NAMESPACE = "tsme"
 AGENT_PORT = 52365  # of Ray's agent; no manifest declares it
-
-
-def values(node: Any, key: str) -> list[Any]:
-    """The values of a key at any depth."""
-    return [mapping[key] for mapping in dictionaries(node) if key in mapping]
 
 
 def selected(overlay: str, selector: Document) -> list[Document]:
@@ -73,7 +69,7 @@ def test_commands_and_policies_name_the_same_namespaces():
     for selector in selectors:
         (name,) = selector["matchLabels"].values()
         assert selector == {"matchLabels": {"kubernetes.io/metadata.name": name}}
-        assert name in named | {"kube-system"}
+        assert name in named | {"kube-system", "openshift-dns"}
 
 
 def created_secrets() -> dict[str, set[str]]:
@@ -100,7 +96,7 @@ def test_claims_and_secrets_exist(overlay: str):
 def test_nothing_else_is_referred_to(overlay: str):
     for key in ("configMap", "configMapRef", "configMapKeyRef", "secret", "secretRef"):
         assert not values(rendered(overlay), key)
-    for key in ("serviceAccountName", "priorityClassName", "storageClassName", "imagePullSecrets"):
+    for key in ("priorityClassName", "imagePullSecrets", "runtimeClassName"):
         assert not values(rendered(overlay), key)
 
 

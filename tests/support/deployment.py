@@ -68,6 +68,11 @@ def dictionaries(node: Any) -> Iterator[dict[str, Any]]:
         yield from dictionaries(child)
 
 
+def values(node: Any, key: str) -> list[Any]:
+    """The values of a key at any depth."""
+    return [mapping[key] for mapping in dictionaries(node) if key in mapping]
+
+
 def pods(overlay: str) -> list[Document]:
     """Every pod template."""
     found = [d for d in dictionaries(rendered(overlay)) if "containers" in d.get("spec", {})]
