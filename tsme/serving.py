@@ -16,9 +16,8 @@ from PIL import Image
 from tsme.data.images import pixels
 from tsme.data.types import MODALITIES
 from tsme.errors import UserError
-from tsme.evaluation.features import embed_images
+from tsme.evaluation.features import embed_pixels
 from tsme.models.checkpoint import TrialModel, load_model
-from tsme.models.translate import translate
 from tsme.storage.object_store import AnyPath
 
 
@@ -68,10 +67,7 @@ class Embedder:
         size = model.provenance.config.image
         resized = [pixels(Image.fromarray(image), size.height, size.width) for image in model_input]
         images = torch.from_numpy(np.stack(resized))
-        translations = None
-        if model.generators is not None:
-            translations = translate(model.generators, images, modality, device)
-        return embed_images(model.network, images, translations, modality, device).numpy()
+        return embed_pixels(model, images, modality, device).numpy()
 
 
 def _load_pyfunc(path: str) -> Embedder:

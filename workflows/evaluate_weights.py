@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from tsme.errors import UserError
 from tsme.evaluation.protocols import DESCRIPTIONS, searches
 from tsme.evaluation.results import summarise
 from tsme.models.checkpoint import read_provenance
-from tsme.serving import model_files
-from tsme.storage.object_store import AnyPath, any_path
+from tsme.storage.object_store import AnyPath
 from workflows.cluster.resources import cpus_per_worker, fit_resources
 from workflows.cluster.session import cluster
 from workflows.run import read_images
 from workflows.steps.evaluate import EvaluationJob, run_evaluations
-from workflows.tracking import registry
-from workflows.tracking.server import tracking_uri
+from workflows.weights import weights_files
 
 
 def evaluate_weights(
@@ -41,13 +38,7 @@ def evaluate_weights(
     they were trained for another kind of data set, or if they belong to another trial and `cross_trial`
     is not set.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        if weights.startswith("models:/"):
-            files = model_files(registry.fetch(weights, tracking_uri(Path.cwd()), Path(folder)))
-        elif (path := any_path(weights).resolve()).is_dir():
-            files = model_files(path)
-        else:
-            files = {read_provenance(path).trial: path}
+    with weights_files(weights) as files:
         return _evaluate_files(
             dataset, data.resolve(), _select_trial(files, trial), evaluation, cross_trial, console
         )

@@ -11,7 +11,8 @@ import pytest
 
 from workflows.cli.main import main
 
-COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "data", "data synth", "data check"]
+COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "index", "search"]
+COMMANDS += ["data", "data synth", "data check"]
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -72,6 +73,11 @@ def test_help_on_every_level(capsys: pytest.CaptureFixture[str], command: str):
         (["data", "check", "--dataset", "regdb", "nowhere"], "nowhere"),
         (["data", "check", "--dataset", "llcm", "DATA"], "idx"),
         (["data", "check", "--dataset", "csv", "DATA"], "DATA"),
+        (["index", "nowhere", "--model", "m", "--out", "new"], "nowhere"),
+        (["index", "DATA", "--model", "m.safetensors", "--out", "new"], "m.safetensors"),
+        (["index", "DATA", "--model", "m", "--out", "new", "--modality", "thermal"], "thermal"),
+        (["search", "--model", "m", "--gallery", "DATA", "--query", "q.png"], "q.png"),
+        (["search", "--model", "m", "--gallery", "DATA", "--query", "q.png", "--top", "0"], "--top"),
         (["data", "synth", "DATA", "--ids", "8"], "DATA"),
         (["data", "synth", "new", "--ids", "1"], "1"),
     ],

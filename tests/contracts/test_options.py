@@ -52,6 +52,9 @@ finally:
         "ablate --preset small --data nowhere",
         "test --dataset regdb --data nowhere --resume weights",
         "data check --dataset regdb nowhere",
+        "index --help",
+        "index nowhere --model m --out new",
+        "search --model m --gallery nowhere --query nothing.png",
     ],
 )
 def test_help_and_bad_usage_import_nothing_slow(tmp_path: Path, arguments: str):

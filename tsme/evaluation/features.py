@@ -16,8 +16,10 @@ from torch import Tensor
 from tsme.config import Precision
 from tsme.data.transforms import send, to_range
 from tsme.data.types import MODALITIES, Modality
+from tsme.models.checkpoint import TrialModel
 from tsme.models.inference import CHUNK, folded
 from tsme.models.reid import TsmeNet
+from tsme.models.translate import translate
 from tsme.numerics import reproducible
 
 Embeddings = dict[Modality, NDArray[np.float32]]
@@ -54,6 +56,14 @@ def embed_images(
                 embedding = _mean(embedding, embed(*(x.flip(-1) for x in inputs)), network.stripes)
         embeddings.append(embedding)
     return torch.cat(embeddings).cpu()
+
+
+def embed_pixels(model: TrialModel, images: Tensor, modality: Modality, device: torch.device) -> Tensor:
+    """Embeddings (n, d) of images uint8 (n, 3, H, W) that the model's generators translate first."""
+    translations = None
+    if model.generators is not None:
+        translations = translate(model.generators, images, modality, device)
+    return embed_images(model.network, images, translations, modality, device)
 
 
 def embed_split(
