@@ -23,6 +23,7 @@ from tsme.errors import UserError
 from tsme.evaluation.protocols import Search, searches
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath, RemotePath
+from tsme.storage.tensors import set_damaged_aside
 from tsme.training.trial import TrialTraining
 from workflows import STARTED
 from workflows.cluster.environment import in_submitted_job
@@ -120,6 +121,9 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
     trials = {number: dataset.trial(number) for number in options.trials or dataset.trials}
     identity = _identity(options, list(trials), images.fingerprint)
     previous = _previous_run(out, identity, options.resume)
+    if isinstance(out, Path):  # object stores guard what they hold
+        for message in set_damaged_aside(out / "stages"):
+            console.print(f"note: {message}", soft_wrap=True)
     with cluster():
         config = fit_resources(config, console)
         uri = tracking_uri(mlflow_folder, previous.get("mlflow_uri"))

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from tsme.training.loop import EpochResult
-from workflows.steps.epochs import Checkpoints, EpochLog, load_checkpoint, run_and_report
+from workflows.steps.epochs import STATE, Checkpoints, EpochLog, load_checkpoint, run_and_report
 from workflows.steps.sample import with_best
 
 
@@ -32,7 +33,7 @@ class Recorder:
     def report(self, epoch: EpochResult, checkpoint: object) -> None:
         self.events.append(("report", epoch.stage, epoch.epoch))
         if checkpoint is not None:
-            self.states.append(load_checkpoint(checkpoint))
+            self.states.append(load_checkpoint(checkpoint, pytest.fail))
             shutil.rmtree(checkpoint.path)
 
     def wait(self) -> None:
@@ -78,6 +79,24 @@ def test_other_workers_only_report():
     recorder = Recorder()
     run_and_report(RESULTS, None, recorder.report)
     assert {name for name, *_ in recorder.events} == {"report"} and not recorder.states
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "missing"])
+def test_a_damaged_checkpoint_is_named_and_left_unused(tmp_path: Path, damage: str):
+    checkpoint = Checkpoints(tmp_path, ["reid"]).write(RESULTS[1])
+    file = Path(checkpoint.path) / STATE
+    content = bytearray(file.read_bytes())
+    match damage:
+        case "flipped bit":
+            content[len(content) // 2] ^= 4
+            file.write_bytes(content)
+        case "truncated":
+            file.write_bytes(content[:-10])
+        case "missing":
+            file.unlink()
+    messages: list[str] = []
+    assert load_checkpoint(checkpoint, messages.append) is None
+    assert messages == [f"{checkpoint.path}: damaged checkpoint, left unused; its stage starts again"]
 
 
 def test_the_best_epoch_so_far_is_in_metrics_and_checkpoints():

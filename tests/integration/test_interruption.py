@@ -1,4 +1,4 @@
-"""The driver is killed in the sweep and again in training: `--resume` repeats nothing that was done."""
+"""A killed driver and a damaged file: `--resume` repeats what was lost, and nothing else."""
 
 from __future__ import annotations
 
@@ -100,3 +100,14 @@ def test_killed_drivers_lose_nothing_that_was_done(folder: Path, tiny_data: Path
     assert undisturbed.returncode == 0, undisturbed.stderr
     expected = json.loads((folder / "undisturbed" / "results.json").read_text())
     assert expected["trials"] == results["trials"]
+
+    (model,) = (folder / "out" / "stages").glob("trial01-*.safetensors")
+    content = bytearray(model.read_bytes())
+    content[-100] ^= 1
+    model.write_bytes(content)
+    repeated = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
+    assert repeated.returncode == 0, repeated.stderr
+    assert f"{model}: damaged" in repeated.stdout and "train: 1 of 2 trials" in repeated.stdout
+    assert model.is_file() and model.with_name(f"{model.name}.damaged").is_file()
+    again = json.loads((folder / "out" / "results.json").read_text())
+    assert again["trials"] == results["trials"]

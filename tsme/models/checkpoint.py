@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tsme.config import BackboneConfig, Config
@@ -20,8 +17,8 @@ from tsme.models.dsgan import Generators
 from tsme.models.inference import folded
 from tsme.models.reid import TsmeNet
 from tsme.models.sharing import load_unique_state, unique_state
-from tsme.storage.atomic import reading, replacing
 from tsme.storage.object_store import AnyPath
+from tsme.storage.tensors import load_tensors, read_header, save_tensors
 
 FORMAT = "tsme-3"  # before: embeddings after the activation, images resized bilinearly
 
@@ -61,14 +58,13 @@ def save_model(path: AnyPath, model: TrialModel) -> None:
     if model.generators is not None:
         tensors |= _named(model.generators, "generators")
     header = {"format": FORMAT, "provenance": model.provenance.model_dump_json()}
-    with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
+    save_tensors(path, tensors, header)
 
 
 def load_model(path: AnyPath, device: torch.device) -> TrialModel:
     """Read a model file strictly. Raises UserError if it is missing, of another kind, or damaged."""
-    with _opened(path) as file:
-        provenance, tensors = _origin(path, file), _tensors(file)
+    provenance = read_provenance(path)  # first: files of other versions have no digest
+    tensors, _ = load_tensors(path)
     config = _untrained(provenance.config)
     network = TsmeNet(config.reid, len(provenance.train_identities))
     generators = Generators(config.dsgan) if config.reid.translation == "dsgan" else None
@@ -85,12 +81,7 @@ def load_model(path: AnyPath, device: torch.device) -> TrialModel:
 
 def read_provenance(path: AnyPath) -> Provenance:
     """The header alone. Raises UserError as `load_model` does."""
-    with _opened(path) as file:
-        return _origin(path, file)
-
-
-def _origin(path: AnyPath, file: Any) -> Provenance:
-    header = file.metadata() or {}
+    header = read_header(path)
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: not a TSME trial model of the format {FORMAT}")
     try:
@@ -104,16 +95,17 @@ def save_generators(
 ) -> None:
     """Write stage 1's result: the generators, and the training images' translations by modality."""
     tensors = _named(generators, "generators") | {f"images.{k}": v for k, v in translations.items()}
-    with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
+    save_tensors(path, tensors)
 
 
 def load_generators(
     path: AnyPath, config: Config, device: torch.device
 ) -> tuple[Generators, dict[Modality, Tensor]]:
-    """Read what `save_generators` wrote: frozen generators and translations by modality."""
-    with _opened(path) as file:
-        tensors = _tensors(file)
+    """Read what `save_generators` wrote: frozen generators and translations by modality.
+
+    Raises UserError if the file is missing or damaged.
+    """
+    tensors, _ = load_tensors(path)
     generators = Generators(_untrained(config).dsgan)
     load_unique_state(generators, _under(tensors, "generators"))
     translations = {modality: tensors[f"images.{modality}"] for modality in MODALITIES}
@@ -129,22 +121,6 @@ def _untrained(config: Config) -> Config:
     dsgan = config.dsgan.model_copy(update={"backbone": unwrap_model(config.dsgan.backbone)})
     reid = config.reid.model_copy(update={"backbone": unwrap_model(config.reid.backbone)})
     return config.model_copy(update={"dsgan": dsgan, "reid": reid})
-
-
-@contextmanager
-def _opened(path: AnyPath) -> Iterator[Any]:
-    """A safetensors file to read from; UserError if it is missing or damaged."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with reading(path) as local, safe_open(local, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file, or damaged ({error})") from None
-
-
-def _tensors(file: Any) -> dict[str, Tensor]:
-    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
 
 
 def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
@@ -28,9 +27,9 @@ from tsme.data.types import MODALITIES, Modality
 from tsme.models.backbone import Backbone, Normalise
 from tsme.models.reid import rows, stripes
 from tsme.seeding import derive, generator
-from tsme.storage.atomic import replacing
 from tsme.storage.digest import digest
 from tsme.storage.object_store import AnyPath
+from tsme.storage.tensors import save_tensors
 from tsme.training import pretrained
 from tsme.training.distributed import Worker
 from tsme.training.loop import EpochResult, fit
@@ -110,9 +109,7 @@ def pretrain(
     """Train on the output of `read_all_images`; after the last epoch, write the weights to `file`."""
     task = BackboneTask(weights, images, labels, worker)
     yield from fit(task, worker)
-    with replacing(file) as temporary:
-        state = task.network.backbone.state_dict()
-        save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
+    save_tensors(file, task.network.backbone.state_dict())
 
 
 class Classifier(nn.Module):

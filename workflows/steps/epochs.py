@@ -5,6 +5,7 @@ Ray Train's workers, Ray Tune's samples and the pretraining actor all call `run_
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from workflows.progress import Event
 from workflows.tracking.runs import MlflowRun
 
 STATE = "checkpoint.pt"
+DIGEST = "checkpoint.sha256"
 
 Report = Callable[[EpochResult, ray.train.Checkpoint | None], None]
 
@@ -91,6 +93,7 @@ class Checkpoints:
         began = time.monotonic()
         file = Path(tempfile.mkdtemp(dir=self.folder)) / STATE
         torch.save(result.checkpoint, file)
+        (file.parent / DIGEST).write_text(_file_digest(file))
         self.size, self.written = file.stat().st_size, time.monotonic()
         self.writing = self.written - began
         return ray.train.Checkpoint.from_directory(file.parent)
@@ -126,11 +129,26 @@ def run_and_report(
             due.reported()
 
 
-def load_checkpoint(checkpoint: ray.train.Checkpoint | None) -> dict[str, Any] | None:
-    """The state in a checkpoint, on the CPU; only tensors and plain values are unpickled."""
+def load_checkpoint(
+    checkpoint: ray.train.Checkpoint | None, say: Callable[[str], object]
+) -> dict[str, Any] | None:
+    """The state in a checkpoint, on the CPU; only tensors and plain values are unpickled.
+
+    A damaged checkpoint is reported to `say`; None is returned, and its stage starts again.
+    """
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        path = Path(folder) / STATE
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        file, digest = Path(folder) / STATE, Path(folder) / DIGEST
+        intact = file.is_file() and digest.is_file() and digest.read_text() == _file_digest(file)
+        if not intact:
+            say(f"{checkpoint.path}: damaged checkpoint, left unused; its stage starts again")
+            return None
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state
+
+
+def _file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

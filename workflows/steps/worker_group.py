@@ -78,13 +78,20 @@ def train_worker(parameters: dict[str, Any]) -> None:
     context = ray.train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     torch.set_num_threads(jobs[0].training.config.resources.cpus)
-    state = load_checkpoint(ray.train.get_checkpoint())
+    say = parameters["board"].post.remote if worker.is_main else _silent
+    state = load_checkpoint(ray.train.get_checkpoint(), say)
+    if not worker.broadcast(state is not None):  # all workers start where the main one does
+        state = None
     with tempfile.TemporaryDirectory(prefix="tsme-checkpoints-") as folder:
         checkpoints = Checkpoints(Path(folder), ("dsgan", "reid"), _wait_for_uploads)
         for job in jobs:
             if not worker.broadcast(job.training.is_done()):
                 train_job(job, worker, parameters["board"], state, checkpoints)
         _wait_for_uploads()  # before their folder goes
+
+
+def _silent(message: str) -> None:
+    """Print nothing: the main worker reports what all of them find."""
 
 
 def _wait_for_uploads() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from tsme.errors import UserError
 from tsme.models.checkpoint import (
@@ -20,6 +20,7 @@ from tsme.models.checkpoint import (
     save_model,
 )
 from tsme.settings import override
+from tsme.storage.tensors import DIGEST, save_tensors
 
 CPU = torch.device("cpu")
 
@@ -36,7 +37,8 @@ def rewrite(path: Path, tensors=None, header=None) -> None:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     state = {k: v for k, v in (load_file(path) | (tensors or {})).items() if v is not None}
-    save_file(state, path, {k: v for k, v in (metadata | (header or {})).items() if v is not None})
+    header = {k: v for k, v in (metadata | (header or {})).items() if v is not None and k != DIGEST}
+    save_tensors(path, state, header)
 
 
 def test_everything_returns_to_the_last_bit(make_model, saved):
