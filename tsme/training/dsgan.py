@@ -27,12 +27,20 @@ from tsme.training.image_pool import ImagePool
 from tsme.training.loop import Diverged
 
 PREVIEW_ROWS = 4
+# Images of each modality that measure a preview's batch-norm statistics. All of SYSU-MM01's would
+# lengthen an epoch by a tenth.
+PREVIEW_STATISTICS = 256
+
+
+def evenly_spaced(images: Tensor) -> Tensor:
+    """At most PREVIEW_STATISTICS of the images (n, ...)."""
+    return images[:: max(1, -(-len(images) // PREVIEW_STATISTICS))]
 
 
 class DsganTask:
     """The generators of one trial. `visible` and `infrared`, in grayscale, are uint8 (n, 3, H, W).
 
-    Translations of the held-out images `held` are scored, and shown in the preview, after every epoch.
+    Translations of the images `held_out` are scored, and shown in the preview, after every epoch.
     """
 
     stage = "dsgan"
@@ -44,10 +52,10 @@ class DsganTask:
         visible: Tensor,
         infrared: Tensor,
         worker: Worker,
-        held: HeldOutImages | None = None,
+        held_out: HeldOutImages | None = None,
     ) -> None:
         settings = config.dsgan
-        self.settings, self.worker, self.held = settings, worker, held
+        self.settings, self.worker, self.held_out = settings, worker, held_out
         self.epochs, self.seed = settings.epochs, config.seed
         self.precision = worker.precision(settings.precision)
         self.visible, self.infrared = worker.to_device_if_fits(visible, infrared)
@@ -89,30 +97,30 @@ class DsganTask:
     def step(self, batch: Pair) -> dict[str, Tensor]:
         """Freeze the discriminators, step the generators; unfreeze, step the discriminators."""
         visible, infrared = self._load(self.visible, batch[0]), self._load(self.infrared, batch[1])
-        judges = cast(Discriminators, unwrap_model(self.discriminators))
-        translate, judge = self.optimizers
+        discriminators = cast(Discriminators, unwrap_model(self.discriminators))
+        generator_optimizer, discriminator_optimizer = self.optimizers
 
         self.discriminators.requires_grad_(False)
         with self.worker.autocast(self.precision):
             translations = Translations(*map(upcast_bf16, self.generators(visible, infrared)))
             scores = (
-                upcast_bf16(judges.visible(translations.fake_visible)),
-                upcast_bf16(judges.infrared(translations.fake_infrared)),
+                upcast_bf16(discriminators.visible(translations.fake_visible)),
+                upcast_bf16(discriminators.infrared(translations.fake_infrared)),
             )
         terms = generator_losses(translations, visible, infrared, *scores, self.settings.loss)
-        translate.zero_grad()
+        generator_optimizer.zero_grad()
         terms["total"].backward()
-        translate.step()
+        generator_optimizer.step()
 
         self.discriminators.requires_grad_(True)
         fakes = [translations.fake_visible, translations.fake_infrared]
-        seen = [pool.exchange(f, self.random) for pool, f in zip(self.pools, fakes, strict=True)]
+        pooled = [pool.exchange(x, self.random) for pool, x in zip(self.pools, fakes, strict=True)]
         with self.worker.autocast(self.precision):
-            judged = self.discriminators(visible, seen[0], infrared, seen[1])
-        loss = discriminator_loss(Scores(*map(upcast_bf16, judged)))
-        judge.zero_grad()
+            all_scores = self.discriminators(visible, pooled[0], infrared, pooled[1])
+        loss = discriminator_loss(Scores(*map(upcast_bf16, all_scores)))
+        discriminator_optimizer.zero_grad()
         loss.backward()
-        judge.step()
+        discriminator_optimizer.step()
         return {name: term.detach() for name, term in terms.items()} | {"discriminator": loss.detach()}
 
     def end_epoch(self) -> dict[str, float]:
@@ -125,10 +133,12 @@ class DsganTask:
             schedule.step()
         networks = cast(Generators, unwrap_model(self.generators))
         self._raise_if_collapsed(networks)
-        if self.worker.is_main and self.held is not None:
-            self._measure_norms(networks)
-            made = translate_split(networks, self.held.images, self.worker.device)
-            metrics |= self.held.score(made, self.worker.device)
+        if self.worker.is_main and self.held_out is not None:
+            self._measure_norms(networks, self.visible, self.infrared)
+            translations = translate_split(networks, self.held_out.images, self.worker.device)
+            metrics |= self.held_out.score(translations, self.worker.device)
+        elif self.worker.is_main:
+            self._measure_norms(networks, *map(evenly_spaced, (self.visible, self.infrared)))
         return metrics
 
     def _raise_if_collapsed(self, networks: Generators) -> None:
@@ -147,12 +157,13 @@ class DsganTask:
         """A picture (3, 4 H, 6 or 8 W): four visible, then four infrared images, translated and back.
 
         They are of held-out identities if there are any. A ground truth, if known, comes before the image
-        translated back.
+        translated back. Batch norms use the statistics that `end_epoch` has measured: those of the frozen
+        generators, or close to them if there are more than PREVIEW_STATISTICS images and none held out.
         """
         networks = cast(Generators, unwrap_model(self.generators)).eval()
-        held = self.held
-        known = held.ground_truths if held is not None else {}
-        shown = {"visible": self.visible, "infrared": self.infrared} if held is None else held.images
+        held_out = self.held_out
+        ground_truths = held_out.ground_truths if held_out is not None else {}
+        shown = held_out.images if held_out else {"visible": self.visible, "infrared": self.infrared}
         columns: list[Tensor] = []
         for modality, there, back in (
             (MODALITIES[0], networks.visible_to_infrared, networks.infrared_to_visible),
@@ -162,41 +173,43 @@ class DsganTask:
             rows = torch.linspace(0, len(images) - 1, min(PREVIEW_ROWS, *map(len, shown.values()))).long()
             image = to_range(grayscale(images[rows])).to(self.worker.device)
             fake = there(image)
-            ground_truth = [grayscale(known[modality][rows])] if modality in known else []
-            columns += [image, fake, *(to_range(x).to(fake) for x in ground_truth), back(fake)]
+            columns += [image, fake]
+            if modality in ground_truths:
+                columns.append(to_range(grayscale(ground_truths[modality][rows])).to(fake))
+            columns.append(back(fake))
         networks.train()
         return to_pixels(torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)).cpu()
 
     def generators_for_use(self) -> Generators:
         """The generators in evaluation mode, with batch-norm statistics of the images they translate."""
         networks = cast(Generators, unwrap_model(self.generators))
-        self._measure_norms(networks)
+        self._measure_norms(networks, self.visible, self.infrared)
         return networks.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def _measure_norms(self, networks: Generators) -> None:
+    def _measure_norms(self, networks: Generators, visible: Tensor, infrared: Tensor) -> None:
         """Replace the running statistics, which training does not use; the networks end in training mode.
 
         In training a generator is also given generated images and images of its target modality. With
         running statistics of that mixture it would translate real images worse, so they are computed
-        again in one pass over the training images of its source modality.
+        again in one pass over training images of its source modality, uint8 (n, 3, H, W).
         """
         networks.eval()
         for images, network in (
-            (self.visible, networks.visible_to_infrared),
-            (self.infrared, networks.infrared_to_visible),
+            (visible, networks.visible_to_infrared),
+            (infrared, networks.infrared_to_visible),
         ):
             norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
             momenta = [norm.momentum for norm in norms]
             for norm in norms:
                 norm.train().reset_running_stats()
             chunks = -(-len(images) // 64)
-            seen = 0
+            measured = 0
             for first in range(chunks):
-                chunk = images[first::chunks]  # strided: images of one person stand together
-                seen += len(chunk)
+                chunk = images[first::chunks]  # strided: images of an identity are next to each other
+                measured += len(chunk)
                 for norm in norms:
-                    norm.momentum = len(chunk) / seen  # every image counts alike
+                    norm.momentum = len(chunk) / measured  # all images have the same weight
                 with reproducible(self.worker.device, "float32"):  # as translations are made
                     network(to_range(send(chunk, self.worker.device)))
             for norm, momentum in zip(norms, momenta, strict=True):

@@ -38,8 +38,8 @@ def test_held_out_identities_are_scored_after_every_epoch(with_held_out):
     names = {f"{m}_{t}" for m in ("psnr", "ssim", "frechet") for t in ("infrared", "visible")}
     assert all(set(result.metrics) == names | {"lr"} for result in results)
     # The scores are those of the generators as they will be used.
-    translations = translate_split(with_held_out.generators_for_use(), with_held_out.held.images, CPU)
-    assert with_held_out.held.score(translations, CPU) == pytest.approx(
+    translations = translate_split(with_held_out.generators_for_use(), with_held_out.held_out.images, CPU)
+    assert with_held_out.held_out.score(translations, CPU) == pytest.approx(
         {k: v for k, v in results[-1].metrics.items() if k != "lr"}, rel=1e-5
     )
 
@@ -52,7 +52,7 @@ def test_held_out_identities_do_not_change_training(with_held_out, task):
 
 
 def test_a_preview_of_held_out_identities_shows_ground_truth(with_held_out):
-    picture, held = with_held_out.preview(), with_held_out.held
+    picture, held = with_held_out.preview(), with_held_out.held_out
     # Per modality: an image, its translation, the ground truth, and the translation back.
     assert picture.shape == (3, 4 * 32, 8 * 16)
     shown = {0: held.images["visible"], 32: held.ground_truths["visible"], 64: held.images["infrared"]}

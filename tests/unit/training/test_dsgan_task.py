@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tsme.config import Config
 from tsme.models.translate import translate
 from tsme.settings import override
+from tsme.training import dsgan
 from tsme.training.distributed import Worker
 from tsme.training.dsgan import DsganTask
 from tsme.training.loop import Diverged, fit
@@ -73,16 +74,16 @@ def test_a_step_differentiates_and_logs_the_same_losses(tiny, task):
 
 
 def test_each_side_is_frozen_while_the_other_learns(task, monkeypatch):
-    translate_step, judge_step = (optimizer.step for optimizer in task.optimizers)
+    generator_step, discriminator_step = (optimizer.step for optimizer in task.optimizers)
     seen = {}
 
     def generators_step():
-        judges = list(task.discriminators.parameters())
-        assert not any(p.requires_grad for p in judges)
-        assert all(p.grad is None for p in judges)
-        seen["weights"] = [p.detach().clone() for p in judges]
+        discriminators = list(task.discriminators.parameters())
+        assert not any(p.requires_grad for p in discriminators)
+        assert all(p.grad is None for p in discriminators)
+        seen["weights"] = [p.detach().clone() for p in discriminators]
         seen["gradients"] = [p.grad.clone() for p in task.generators.parameters()]
-        translate_step()
+        generator_step()
         seen["generators"] = [p.detach().clone() for p in task.generators.parameters()]
 
     def discriminators_step():
@@ -91,7 +92,7 @@ def test_each_side_is_frozen_while_the_other_learns(task, monkeypatch):
             assert torch.equal(p, before)
         for p, before in zip(task.generators.parameters(), seen["gradients"], strict=True):
             assert torch.equal(p.grad, before)
-        judge_step()
+        discriminator_step()
         seen["done"] = True
 
     monkeypatch.setattr(task.optimizers[0], "step", generators_step)
@@ -264,3 +265,17 @@ def test_every_worker_takes_back_its_own_pools(tiny, task, noise, monkeypatch):
     assert len(second.pools[0].images) > 1
     for pool, images in zip(second.pools, pools, strict=True):
         assert all(torch.equal(x, -y) for x, y in zip(pool.images, images, strict=True))
+
+
+def test_a_preview_shows_the_translations_of_the_frozen_generators(task):
+    (*_, last) = fit(task, Worker())
+    generators = task.generators_for_use()
+    for left, images, modality in ((16, task.visible, "visible"), (64, task.infrared, "infrared")):
+        first = translate(generators, images, modality, CPU)[0]
+        assert (last.preview[:, :32, left : left + 16].int() - first.int()).abs().max() <= 1
+
+
+def test_a_preview_of_many_images_measures_statistics_on_some_of_them(monkeypatch):
+    monkeypatch.setattr(dsgan, "PREVIEW_STATISTICS", 4)
+    counts = [len(dsgan.evenly_spaced(torch.zeros(n))) for n in (1, 4, 5, 8, 9, 100)]
+    assert counts == [1, 4, 3, 4, 3, 4]
