@@ -35,8 +35,8 @@ def hetero_centre(
     visible_centres = same @ F.normalize(visible, dim=-1) / images  # (S, B, E)
     infrared_centres = across @ F.normalize(infrared, dim=-1) / counterparts.clamp_min(1)
     distances = (visible_centres - infrared_centres).square().sum(-1)  # (S, B)
-    share = (counterparts > 0) / images  # an identity's term is shared by its visible images
-    return ((distances - margin).clamp_min(0) * share[:, 0]).sum(-1)
+    weight = (counterparts > 0) / images  # the visible images of an identity share its term
+    return ((distances - margin).clamp_min(0) * weight[:, 0]).sum(-1)
 
 
 def hetero_centre_triplet(
@@ -53,26 +53,28 @@ def hetero_centre_triplet(
     Mean over the identities and modalities of max(0, margin + |c - c'| - |c - n|): c the centre of one
     identity in one modality, c' its centre in the other, n the nearest centre of another identity in
     either. Centres are means of embeddings (S, B, E), first scaled to length 1 with `normalize` (ours).
-    Labels may be in any order; identities seen in one modality only are negatives, never anchors.
+    Labels may be in any order; identities with images in one modality only are negatives, never anchors.
     """
-    # As above, computed for every image; all images of an identity and modality have the same centre.
+    # As above, computed for every image. A group is the images of an identity in one modality.
     labels = torch.cat([visible_labels, infrared_labels])  # (B,)
     count = len(visible_labels)
-    own = (labels[:, None] == labels).to(visible.dtype)  # (B, B)
-    own[:count, count:] = own[count:, :count] = 0
+    same_identity = labels[:, None] == labels  # (B, B)
+    same_group = same_identity.to(visible.dtype)
+    same_group[:count, count:] = same_group[count:, :count] = 0
+    group_size = same_group.sum(1)
     both = torch.cat([visible, infrared], dim=1)
     if normalize:
         both = F.normalize(both, dim=-1)
-    centres = own @ both / own.sum(1, keepdim=True)  # (S, B, E)
+    centres = same_group @ both / group_size[:, None]  # (S, B, E)
     # From differences: small distances computed from products lose digits.
-    gaps = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")  # (S, B, B)
-    same = labels[:, None] == labels
-    opposite = same & (own == 0)  # the same person's images in the other modality
-    positive = (gaps * opposite).sum(-1) / opposite.sum(-1).clamp_min(1)  # the mean of equal distances
-    negative = gaps.masked_fill(same, torch.inf).amin(-1)
-    share = opposite.any(-1) / own.sum(1)  # an anchor's term is shared by its images
+    distances = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")  # (S, B, B)
+    counterparts = same_identity & (same_group == 0)  # images of the identity in the other modality
+    # The mean of equal distances: all counterparts have the same centre.
+    positive = (distances * counterparts).sum(-1) / counterparts.sum(-1).clamp_min(1)  # (S, B)
+    negative = distances.masked_fill(same_identity, torch.inf).amin(-1)  # (S, B)
+    weight = counterparts.any(-1) / group_size  # the images of a group share its term
     violated = (margin + positive - negative).clamp_min(0)  # (S, B)
-    return (violated * share).sum(-1) / share.sum().clamp_min(1)
+    return (violated * weight).sum(-1) / weight.sum().clamp_min(1)
 
 
 def weighted_triplet(embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -83,14 +85,14 @@ def weighted_triplet(embeddings: Tensor, labels: Tensor) -> Tensor:
     softmax of the negated ones. Modalities are not distinguished. An image without another of its
     identity, or without one of another identity, is left out.
     """
-    gaps = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")  # (B, B)
+    distances = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")  # (B, B)
     same = labels[:, None] == labels
     alike = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     used = alike.any(1) & ~same.all(1)
     # A finite floor: a softmax over nothing but -inf has no gradient.
-    lowest = torch.finfo(gaps.dtype).min
-    positive = (gaps * gaps.masked_fill(~alike, lowest).softmax(1)).sum(1)
-    negative = (gaps * (-gaps).masked_fill(same, lowest).softmax(1)).sum(1)
+    lowest = torch.finfo(distances.dtype).min
+    positive = (distances * distances.masked_fill(~alike, lowest).softmax(1)).sum(1)
+    negative = (distances * (-distances).masked_fill(same, lowest).softmax(1)).sum(1)
     return (F.softplus(positive - negative) * used).sum() / used.sum().clamp_min(1)
 
 

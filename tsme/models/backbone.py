@@ -21,7 +21,7 @@ from tsme.errors import UserError
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that does not count its steps: nothing reads the count, which costs a GPU kernel."""
+    """Batch norm without the counter of steps, which nothing reads and which costs a GPU kernel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same, by the batch's statistics in training, else by the running ones."""

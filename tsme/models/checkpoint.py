@@ -54,9 +54,9 @@ class TrialModel:
 
 def save_model(path: AnyPath, model: TrialModel) -> None:
     """Write the model to a file, whole or not at all."""
-    tensors = _named(model.network, "network")
+    tensors = _with_prefix(model.network, "network")
     if model.generators is not None:
-        tensors |= _named(model.generators, "generators")
+        tensors |= _with_prefix(model.generators, "generators")
     header = {"format": FORMAT, "provenance": model.provenance.model_dump_json()}
     save_tensors(path, tensors, header)
 
@@ -65,14 +65,14 @@ def load_model(path: AnyPath, device: torch.device) -> TrialModel:
     """Read a model file strictly. Raises UserError if it is missing, of another kind, or damaged."""
     provenance = read_provenance(path)  # first: files of other versions have no digest
     tensors, _ = load_tensors(path)
-    config = _untrained(provenance.config)
+    config = _without_pretrained(provenance.config)
     network = TsmeNet(config.reid, len(provenance.train_identities))
     generators = Generators(config.dsgan) if config.reid.translation == "dsgan" else None
     for name, module in (("network", network), ("generators", generators)):
         if module is None:
             continue
         try:
-            load_unique_state(module, _under(tensors, name))
+            load_unique_state(module, _without_prefix(tensors, name))
         except RuntimeError as error:
             raise UserError(f"{path}: weights do not fit its configuration: {error}") from None
         module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -94,7 +94,7 @@ def save_generators(
     path: AnyPath, generators: Generators, translations: Mapping[Modality, Tensor]
 ) -> None:
     """Write stage 1's result: the generators, and the training images' translations by modality."""
-    tensors = _named(generators, "generators") | {f"images.{k}": v for k, v in translations.items()}
+    tensors = _with_prefix(generators, "generators") | {f"images.{k}": v for k, v in translations.items()}
     save_tensors(path, tensors)
 
 
@@ -106,27 +106,27 @@ def load_generators(
     Raises UserError if the file is missing or damaged.
     """
     tensors, _ = load_tensors(path)
-    generators = Generators(_untrained(config).dsgan)
-    load_unique_state(generators, _under(tensors, "generators"))
+    generators = Generators(_without_pretrained(config).dsgan)
+    load_unique_state(generators, _without_prefix(tensors, "generators"))
     translations = {modality: tensors[f"images.{modality}"] for modality in MODALITIES}
     return generators.to(device).eval().requires_grad_(False), translations
 
 
-def _untrained(config: Config) -> Config:
+def _without_pretrained(config: Config) -> Config:
     """The configuration without pretrained weights, which the loaded ones would replace."""
 
-    def unwrap_model(backbone: BackboneConfig) -> BackboneConfig:
+    def without_weights(backbone: BackboneConfig) -> BackboneConfig:
         return backbone.model_copy(update={"weights": "none"})
 
-    dsgan = config.dsgan.model_copy(update={"backbone": unwrap_model(config.dsgan.backbone)})
-    reid = config.reid.model_copy(update={"backbone": unwrap_model(config.reid.backbone)})
+    dsgan = config.dsgan.model_copy(update={"backbone": without_weights(config.dsgan.backbone)})
+    reid = config.reid.model_copy(update={"backbone": without_weights(config.reid.backbone)})
     return config.model_copy(update={"dsgan": dsgan, "reid": reid})
 
 
-def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+def _with_prefix(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": value for name, value in unique_state(module).items()}
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = prefix + "."
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

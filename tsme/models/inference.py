@@ -16,11 +16,11 @@ CHUNK = 64  # images at once
 
 
 def folded(network: Network) -> Network:
-    """A copy in evaluation mode with the same outputs and a third of the passes over the maps.
+    """A copy in evaluation mode with batch norms folded: the same outputs, a third of the passes.
 
     In evaluation mode a batch norm is a scale and a shift of every channel, which the weights of the
     convolution or linear layer before it can hold. A network without batch norm is returned as it is,
-    so folding twice costs nothing. The copy, channels last, cannot be trained.
+    so folding twice costs nothing. The copy is channels last and cannot be trained.
     """
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return network

@@ -22,14 +22,14 @@ from tsme.numerics import upcast_bf16
 from tsme.outputs import HeadOutputs, NetworkOutputs
 
 SINGLE_STRIPES = 2
-LEAST = 1e-6  # lower bound of activations: the gradient of a root is infinite at 0
+MIN_ACTIVATION = 1e-6  # the gradient of a root is infinite at 0
 ImagePair = tuple[Tensor, Tensor | None]  # images (B, 3, H, W) and their translations
 
 
 class Head(nn.Module):
     """Embedding and classifier of one stripe: (B, C) -> (B, E), (B, K).
 
-    The embedding is what the linear layer and the batch norm give; the activation is the classifier's.
+    The embedding is taken after the linear layer and the batch norm, before the activation.
     """
 
     def __init__(self, inputs: int, embedding: int, identities: int, dropout: float) -> None:
@@ -63,7 +63,7 @@ def stripes(x: Tensor, count: int) -> Tensor:
 def fuse(real: Tensor, translated: Tensor) -> Tensor:
     """PwIF: the mean of an image's map and its translation's map.
 
-    Takes maps, or maps averaged over their rows: both are averages, so their order does not matter.
+    Takes maps, or row averages of maps: fusing and averaging can be exchanged.
     """
     return (real + translated) / 2
 
@@ -79,8 +79,8 @@ class TsmeNet(nn.Module):
     def __init__(self, config: ReidConfig, identities: int) -> None:
         super().__init__()
         self.power, self.stripes = config.pooling_power, config.stripes
-        # The bound's power must not underflow in float32.
-        self.least = max(LEAST, 10 ** (-36 / self.power))
+        # Its power must not underflow in float32.
+        self.min_activation = max(MIN_ACTIVATION, 10 ** (-36 / self.power))
         self.translation, self.grayscale_visible = config.translation, config.grayscale_visible
         # All streams start from the same weights, also if these are random: heads are shared by both
         # modalities, so features of both must be comparable at the start.
@@ -91,13 +91,12 @@ class TsmeNet(nn.Module):
             backbone.load_state_dict(first.state_dict())
             return Stream(backbone, gates=config.gates, last_layer=config.last_layer)
 
-        each = 1 if config.translation == "none" else 2
-        self.streams = nn.ModuleDict(
-            {m: nn.ModuleList(stream() for _ in range(each)) for m in MODALITIES}
-        )
-        every = [cast(Stream, s) for m in MODALITIES for s in cast(nn.ModuleList, self.streams[m])]
-        share_layers(every, config.share, norms=config.shared_norms)
-        channels = every[0].backbone.channels[-1]
+        per_modality = 1 if config.translation == "none" else 2
+        streams = {m: [stream() for _ in range(per_modality)] for m in MODALITIES}
+        self.streams = nn.ModuleDict({m: nn.ModuleList(streams[m]) for m in MODALITIES})
+        all_streams = [stream for m in MODALITIES for stream in streams[m]]
+        share_layers(all_streams, config.share, norms=config.shared_norms)
+        channels = all_streams[0].backbone.channels[-1]
 
         def heads(count: int) -> nn.ModuleList:
             shape = (channels, config.embedding, identities, config.dropout)
@@ -110,15 +109,15 @@ class TsmeNet(nn.Module):
     def _inputs(self, image: Tensor, translation: Tensor | None, modality: Modality) -> list[Tensor]:
         """Inputs of the modality's streams: the image and, if the network uses one, its translation."""
         if self.translation == "none":
-            both = [image]
+            inputs = [image]
         elif translation is not None:
-            both = [image, translation]
+            inputs = [image, translation]
         else:
             assert self.translation == "grayscale", "the network takes DSGAN's translations"
-            both = [image, grayscale(image)]
+            inputs = [image, grayscale(image)]
         if self.grayscale_visible and modality == "visible":
-            both[0] = grayscale(image)
-        return both
+            inputs[0] = grayscale(image)
+        return inputs
 
     def maps(
         self, image: Tensor, translation: Tensor | None, modality: Modality
@@ -137,29 +136,33 @@ class TsmeNet(nn.Module):
         for modality, pair in pairs.items():
             streams += cast(Iterable[Stream], self.streams[modality])
             images += self._inputs(*pair, modality)
-        made = run_streams(streams, images)
-        each = len(streams) // len(pairs)
-        return {m: (made[k * each], made[k * each + each - 1]) for k, m in enumerate(pairs)}
+        maps = run_streams(streams, images)
+        per_modality = len(streams) // len(pairs)
+        # Without translations, the last of a modality's maps is its first.
+        return {
+            modality: (maps[start], maps[start + per_modality - 1])
+            for modality, start in zip(pairs, range(0, len(maps), per_modality), strict=True)
+        }
 
-    def seen(
+    def head_inputs(
         self, image: Tensor, translation: Tensor | None, modality: Modality
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs (B, h, C) of fused, real and translated heads: row averages of maps to the power p."""
-        return self._seen(*self.maps(image, translation, modality))
+        return self._head_inputs(*self.maps(image, translation, modality))
 
-    def _seen(self, real: Tensor, translated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.power == 1:  # the mean's rows are the mean of the rows, which are fewer
+    def _head_inputs(self, real: Tensor, translated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.power == 1:  # averaging the rows first leaves less to fuse
             real, translated = rows(real), rows(translated)
             return fuse(real, translated), real, translated
         fused, real, translated = (
-            rows(upcast_bf16(x).clamp_min(self.least).pow(self.power))
+            rows(upcast_bf16(x).clamp_min(self.min_activation).pow(self.power))
             for x in (fuse(real, translated), real, translated)
         )
         return fused, real, translated
 
-    def pool(self, seen: Tensor, count: int) -> Tensor:
+    def pool(self, row_averages: Tensor, count: int) -> Tensor:
         """Pool averaged rows into `count` stripes: (B, h, C) -> (count, B, C)."""
-        pieces = stripes(seen, count)
+        pieces = stripes(row_averages, count)
         return pieces if self.power == 1 else pieces.pow(1 / self.power)
 
     def forward(
@@ -173,8 +176,8 @@ class TsmeNet(nn.Module):
         maps = self._maps(
             {"visible": (visible, visible_translated), "infrared": (infrared, infrared_translated)}
         )
-        seen = (self._seen(*maps[modality]) for modality in MODALITIES)
-        fused, real, translated = map(torch.cat, zip(*seen, strict=True))
+        inputs = (self._head_inputs(*maps[modality]) for modality in MODALITIES)
+        fused, real, translated = map(torch.cat, zip(*inputs, strict=True))
         return NetworkOutputs(
             self._outputs(self.fused_heads, fused),
             self._outputs(self.real_heads, real),
@@ -183,16 +186,16 @@ class TsmeNet(nn.Module):
 
     def embed(self, image: Tensor, translation: Tensor | None, modality: Modality) -> Tensor:
         """Embeddings (B, P E) for retrieval: PwIF's of the P stripes, each of length 1, side by side."""
-        fused, _, _ = self.seen(image, translation, modality)
+        fused, _, _ = self.head_inputs(image, translation, modality)
         heads = cast(Iterable[Head], self.fused_heads)
         pieces = self.pool(fused, self.stripes)
         embeddings = [head.embed(x) for head, x in zip(heads, pieces, strict=True)]
         return torch.cat([F.normalize(upcast_bf16(e)) for e in embeddings], dim=1)
 
-    def _outputs(self, heads: nn.ModuleList, seen: Tensor) -> HeadOutputs:
+    def _outputs(self, heads: nn.ModuleList, row_averages: Tensor) -> HeadOutputs:
         """The heads' outputs for averaged rows (B, h, C)."""
         if not heads:
             return HeadOutputs((), ())
-        pieces = self.pool(seen, len(heads))
+        pieces = self.pool(row_averages, len(heads))
         pairs = [head(stripe) for head, stripe in zip(heads, pieces, strict=True)]
         return HeadOutputs(*zip(*pairs, strict=True))

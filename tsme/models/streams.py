@@ -1,4 +1,4 @@
-"""The streams of the re-identification network: gated ResNets, with or without common convolutions.
+"""The streams of the re-identification network: gated ResNets, with or without shared convolutions.
 
 Sharing from layer2 on is Liu, Tan, Zhou, IEEE TMM 2021; all but the stem is AGW, Ye et al., TPAMI 2021.
 Shapes: B images, C channels of the last layer. Images are (B, 3, H, W) in [-1, 1].
@@ -23,7 +23,7 @@ GATED = ("layer3", "layer4")
 
 def gate(x: Tensor) -> Tensor:
     """Channel gate without parameters: sigmoid(average pool + max pool) * x, for (B, C, h, w)."""
-    # Pooled, not x.amax: its gradient takes several passes over the maps, to share equal maxima out.
+    # Not x.amax: its gradient is divided among equal maxima, which takes several passes over the maps.
     return torch.sigmoid(x.mean((2, 3), keepdim=True) + F.adaptive_max_pool2d(x, 1)) * x
 
 

@@ -70,26 +70,26 @@ class ReidTask:
         self.epochs, self.seed = settings.epochs, config.seed
         self.precision = worker.precision(settings.precision)
         sources = [s for s in (pixels.images, pixels.translations) if s is not None]
-        held = iter(worker.to_device_if_fits(*(source[m] for source in sources for m in MODALITIES)))
-        self.images = {m: next(held) for m in MODALITIES}
-        self.translations = {m: next(held) for m in MODALITIES} if pixels.translations else None
-        people = split.identities
+        loaded = iter(worker.to_device_if_fits(*(source[m] for source in sources for m in MODALITIES)))
+        self.images = {m: next(loaded) for m in MODALITIES}
+        self.translations = {m: next(loaded) for m in MODALITIES} if pixels.translations else None
+        identities = split.identities
         self.labels: dict[Modality, NDArray[Any]] = {
-            "visible": class_labels(split.visible, people),
-            "infrared": class_labels(split.infrared, people),
+            "visible": class_labels(split.visible, identities),
+            "infrared": class_labels(split.infrared, identities),
         }
         self.sampler = IdentitySampler(
             self.labels["visible"],
             self.labels["infrared"],
-            # A small data set makes smaller batches rather than none.
-            identities=max(2, min(settings.identities, len(people) // worker.world_size)),
+            # With fewer training identities than a batch takes, batches are smaller.
+            identities=max(2, min(settings.identities, len(identities) // worker.world_size)),
             images=settings.images,
             seed=config.seed,
             rank=worker.rank,
             world_size=worker.world_size,
         )
         torch.manual_seed(derive(config.seed, "reid weights"))
-        self.network = worker.wrap(TsmeNet(settings, len(people)))
+        self.network = worker.wrap(TsmeNet(settings, len(identities)))
         self.optimizer = build_optimizer(cast(TsmeNet, unwrap_model(self.network)), config)
         self.schedule = build_schedule(self.optimizer, config)
         self.random = generator(config.seed, "reid")
@@ -103,7 +103,7 @@ class ReidTask:
         """Images and translations (B, 3, H, W), cropped, mirrored and erased alike; labels (B,)."""
         settings = self.settings
         if settings.exchanged_copies and modality == "visible":
-            rows = np.concatenate([rows, rows])  # as they are, then with exchanged channels
+            rows = np.concatenate([rows, rows])  # unchanged, then with exchanged channels
         augmentation = Augmentation.draw(len(rows), self.padding, self.random)
         plain = augmentation.apply(take(self.images[modality], rows))
         both = [self._recolored(plain, modality)]
@@ -119,7 +119,7 @@ class ReidTask:
         return image, translation[0] if translation else None, labels
 
     def _recolored(self, images: Tensor, modality: Modality) -> Tensor:
-        """Images (B, 3, H, W) after the augmentations of colour, which translations do not get."""
+        """Images (B, 3, H, W) after the colour augmentations, which are not applied to translations."""
         settings = self.settings
         if settings.exchanged_copies and modality == "visible":
             half = len(images) // 2

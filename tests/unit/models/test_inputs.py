@@ -91,7 +91,7 @@ def test_pooling_with_a_high_power_has_finite_values_and_gradients():
     torch.stack([e.sum() for kind in out for e in kind.embeddings]).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.streams.parameters())
     x = torch.tensor([0.0, 1e-5, 0.5, 2.0]).view(1, 1, 1, 4).requires_grad_()
-    seen = net._seen(x, x)[0]
+    seen = net._head_inputs(x, x)[0]
     pooled = net.pool(seen, 1)[0, 0, 0]
     assert float(pooled.detach()) == pytest.approx(((0.5**10 + 2.0**10) / 4) ** 0.1, rel=1e-4)
     pooled.backward()

@@ -25,7 +25,7 @@ def test_generalised_mean_pooling_of_the_fused_maps():
     net, image, translation = network(pooling_power=3.0), pictures(2, 1), pictures(2, 2)
     real, translated = net.maps(image, translation, "visible")
     fused = ((real + translated) / 2).detach()
-    pooled = net.pool(net.seen(image, translation, "visible")[0], 6)
+    pooled = net.pool(net.head_inputs(image, translation, "visible")[0], 6)
     for stripe in range(6):
         piece = fused[:, :, stripe : stripe + 1]  # maps are 6 rows high
         expected = (piece.clamp_min(1e-6) ** 3).mean((2, 3)) ** (1 / 3)
@@ -51,7 +51,7 @@ def test_without_pwif_there_are_two_streams_and_translations_are_not_looked_at()
     assert [len(kind.logits) for kind in out] == [6, 0, 0]
     real = net.streams["visible"][0](pictures(2, 1))
     expected = torch.stack([real[:, :, k].mean(2) for k in range(6)])
-    torch.testing.assert_close(net.pool(net.seen(pictures(2, 1), None, "visible")[0], 6), expected)
+    torch.testing.assert_close(net.pool(net.head_inputs(pictures(2, 1), None, "visible")[0], 6), expected)
     assert torch.equal(
         net.embed(pictures(2, 1), None, "visible"),
         net.embed(pictures(2, 1), pictures(2, 9), "visible"),
@@ -69,6 +69,6 @@ def test_without_iai_the_six_fused_heads_are_left():
     assert all(p.grad is not None for p in net.parameters())
 
 
-def test_invoking_all_images_takes_translations():
+def test_iai_takes_translations():
     with pytest.raises(ValueError, match=r"reid\.iai=false"):
         ReidConfig(translation="none")
