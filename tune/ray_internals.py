@@ -9,7 +9,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import ray.cloudpickle
 import ray.tune
 from ray.tune.execution import class_cache
 
@@ -46,13 +45,18 @@ def sample_number(trial: Any) -> int:
     return int(trial.experiment_tag.split("_")[0])
 
 
-def sample_error(trial: Any) -> BaseException | None:
-    """The exception that a trial left when it failed, if any."""
+def sample_job_failed(trial: Any) -> JobFailed | None:
+    """The JobFailed that ended a trial's last attempt, if one did.
+
+    Ray Tune appends the traceback of each attempt to a text file in the sample's folder; its last line
+    names the exception and its message.
+    """
     try:
-        error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except (OSError, TypeError):
+        lines = Path(trial.error_file).read_text().rstrip().splitlines()
+    except (OSError, TypeError):  # TypeError: no attempt has failed
         return None
-    return getattr(error, "cause", None) or error
+    exception, _, message = lines[-1].partition(": ")
+    return JobFailed(message) if exception == f"tsme.errors.{JobFailed.__name__}" else None
 
 
 def callback_error(error: BaseException | None) -> JobFailed | None:

@@ -10,7 +10,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 
 class ResumableASHA(ASHAScheduler):
-    """ASHA that stops in a continued sweep what it would have stopped in an undisturbed one.
+    """ASHA that stops the same trials in a continued sweep as in one that was not interrupted.
 
     `Tuner.restore` brings back the trials and the searcher, but not the scheduler: its rungs are empty,
     so the samples before the interruption would not be compared with those after it.
@@ -24,8 +24,8 @@ class ResumableASHA(ASHAScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide after a report.
 
-        A trial that was to stop as the sweep was interrupted starts again from its last checkpoint; it
-        stops where it would have.
+        A trial whose stop was decided just before an interruption starts again from its last checkpoint,
+        and is stopped at the same epoch.
         """
         time = result[self.time_attr]
         if time >= self.stopped_at.get(trial.trial_id, float("inf")):

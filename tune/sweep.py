@@ -1,8 +1,9 @@
 """The sweep: Optuna proposes samples, ASHA stops bad ones early.
 
-The function that trains a sample is an argument. It reports to Ray Tune `epoch` (from 1; the last epoch
-if it diverged, so that ASHA does not wait for it), the number of epochs `trained`, `val_mAP`, and the
-best `val_mAP` so far and its epoch as `best_mAP` and `best_epoch`.
+The function that trains a sample is an argument. It reports to Ray Tune:
+- `epoch`, from 1; the last epoch if the sample diverged, so that ASHA does not wait for it;
+- `trained`, the number of epochs trained;
+- `val_mAP`, and the best one so far with its epoch, as `best_mAP` and `best_epoch`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from tsme.config import Config
-from tsme.errors import JobFailed, UserError, failure
+from tsme.errors import UserError, failure
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath, store_errors
 from tune.ray_internals import (
@@ -27,7 +28,7 @@ from tune.ray_internals import (
     hide_tracebacks_of_samples,
     keep_secrets_from_samples,
     restored_scheduler,
-    sample_error,
+    sample_job_failed,
     sample_number,
 )
 from tune.scheduler import ResumableASHA
@@ -92,7 +93,7 @@ def sweep(
 def _check_resources(file: AnyPath, resources: dict[str, float]) -> None:
     """Record the resources of a sample; raise UserError if a continued sweep has others.
 
-    Ray Tune would go on with the recorded ones, whatever is passed to it.
+    Ray Tune would use the recorded ones and ignore those passed to it.
     """
     if not file.exists():
         write_json(file, resources)
@@ -109,8 +110,8 @@ class StopOnJobFailed(ray.tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called before a failed sample is tried again; an exception here ends the sweep."""
-        error = sample_error(trial)
-        if isinstance(error, JobFailed):
+        error = sample_job_failed(trial)
+        if error is not None:
             raise error
 
 

@@ -19,9 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_private_parts_are_used_in_one_file_only():
-    private = re.compile(
-        r"ray\.tune\.execution|_local_tuner|experiment_tag|__context__|pickled_error_file"
-    )
+    private = re.compile(r"ray\.tune\.execution|_local_tuner|experiment_tag|__context__|\.error_file")
     files = [*(ROOT / "tune").rglob("*.py"), *(ROOT / "workflows").rglob("*.py")]
     found = {file.name for file in files if private.search(file.read_text())}
     assert found - {"server.py"} == {"ray_internals.py"}, "server.py: the cause of a request's error"
