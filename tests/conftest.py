@@ -60,7 +60,7 @@ def tiny_config(tiny_settings: list[str]):
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in RegDB's layout: 16 people, 4 + 4 images each, 2 trials."""
-    from tsme.synthetic.generate import generate_regdb
+    from tests.support.synthetic_regdb import generate_regdb
 
     folder = tmp_path_factory.mktemp("data") / "regdb"
     generate_regdb(folder, identities=16, images=4, trials=2, seed=3)

@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from rich.console import Console
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.settings import override
-from tsme.synthetic.generate import generate_regdb
 from workflows.ablation import run_ablation
 from workflows.run import RunOptions
 

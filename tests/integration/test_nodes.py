@@ -150,7 +150,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def ray_hosts(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str]) -> Iterator[Cluster]:
-    from tsme.synthetic.generate import generate_regdb
+    from tests.support.synthetic_regdb import generate_regdb
 
     if reason := why_impossible():
         pytest.skip(reason)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks import accuracy
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.config import Config, EvaluationConfig
 from tsme.data.datasets.registry import open_dataset
 from tsme.data.fingerprint import fingerprint
@@ -22,7 +23,6 @@ from tsme.evaluation.protocols import searches
 from tsme.models.checkpoint import load_model
 from tsme.models.dsgan import Generators
 from tsme.settings import override
-from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.reid import Pixels
 from tsme.training.stages import run_stages

@@ -57,28 +57,6 @@ def generate(
     )  # fmt: skip
 
 
-def generate_regdb(
-    out: Path,
-    *,
-    identities: int = 412,
-    images: int = 10,
-    trials: int = 10,
-    seed: int = 0,
-    size: tuple[int, int] = (64, 128),
-    progress: Callable[[int, int], None] | None = None,
-    workers: int | None = None,
-    difficulty: Difficulty = "normal",
-    tones: ToneModel = "independent",
-    ground_truth: bool = False,
-) -> None:
-    """Call `generate` for RegDB's layout, by default at RegDB's size."""
-    generate(
-        out, layout="regdb", identities=identities, images=images, trials=trials, seed=seed, size=size,
-        progress=progress, workers=workers, difficulty=difficulty, tones=tones,
-        ground_truth=ground_truth,
-    )  # fmt: skip
-
-
 def _make_layout(
     layout: DatasetName,
     identities: int,

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.config import BackboneConfig, Config, DsganConfig, ImageConfig, ReidConfig
 from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
@@ -28,7 +29,6 @@ from tsme.evaluation.results import FIGURES, EvaluationResult, summarise
 from tsme.models.dsgan import Generators
 from tsme.models.reid import TsmeNet
 from tsme.models.translate import translate
-from tsme.synthetic.generate import generate_regdb
 
 CPU = torch.device("cpu")
 DIRECTIONS = ("visible-to-infrared", "infrared-to-visible")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.config import DatasetName
 from tsme.data.datasets.registry import open_dataset
 from tsme.errors import UserError
-from tsme.synthetic.generate import generate, generate_regdb
+from tsme.synthetic.generate import generate
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tsme.synthetic.generate import generate_regdb
+from tests.support.synthetic_regdb import generate_regdb
 
 IDENTITIES, IMAGES, TRIALS = 7, 3, 2
 SMALL = (32, 64)

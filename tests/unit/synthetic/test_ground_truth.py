@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.data.datasets.ground_truth import load_ground_truth
 from tsme.data.datasets.regdb import read_regdb
 from tsme.errors import UserError
-from tsme.synthetic.generate import generate, generate_regdb
+from tsme.synthetic.generate import generate
 from tsme.synthetic.people.person import ToneModel
 
 IMAGES = 3

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.synthetic.cameras.lifelike_scene import thermal_scene, visible_scene
 from tsme.synthetic.cameras.roaming import RoamingCamera, RoamingSensor
 from tsme.synthetic.difficulty import VARIATIONS
-from tsme.synthetic.generate import generate_regdb
 from tsme.synthetic.people.fabrics import FABRICS
 from tsme.synthetic.people.person import Person, ToneModel
 from tsme.synthetic.people.sampling import sample_person

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.config import BackboneConfig, Config, ImageConfig
 from tsme.models.backbone import build_backbone
 from tsme.settings import override
-from tsme.synthetic.generate import generate_regdb
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import Recipe, SyntheticWeights, pretrain, read_all_images
 from tsme.training.stages import run_stages

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.synthetic_regdb import generate_regdb
 from tsme.config import BackboneConfig
 from tsme.data.transforms import to_range
 from tsme.models.backbone import Normalise, build_backbone
 from tsme.models.reid import rows, stripes
 from tsme.presets import demo
-from tsme.synthetic.generate import generate_regdb
 from tsme.training.pretrain import STRIPES, SyntheticWeights, read_all_images
 from tsme.training.pretrained import FOLDER
 from tsme.training.pretrained.__main__ import train_shipped

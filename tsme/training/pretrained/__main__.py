@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tsme.presets import demo
-from tsme.synthetic.generate import generate_regdb
+from tsme.synthetic.generate import generate
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_all_images
 from tsme.training.pretrained import FOLDER
@@ -25,9 +25,10 @@ def train_shipped(folder: Path) -> Path:
     recipe, file = weights.recipe, folder / weights.name
     with tempfile.TemporaryDirectory() as data:
         path = Path(data) / "identities"
-        generate_regdb(path, identities=recipe.identities, images=recipe.images, seed=SEED)
-        images, labels = read_all_images(path, weights.image, recipe.modalities)
-    for result in pretrain(weights, images, labels, file, Worker()):
+        identities, images = recipe.identities, recipe.images
+        generate(path, layout="regdb", identities=identities, images=images, seed=SEED)
+        pixels, labels = read_all_images(path, weights.image, recipe.modalities)
+    for result in pretrain(weights, pixels, labels, file, Worker()):
         print(f"epoch {result.epoch}/{result.epochs}: loss {result.losses['total']:.3f}", flush=True)
     return file
 
