@@ -1,8 +1,8 @@
 """`tsme ablate`: what each part of the method adds, over several seeds, on test identities.
 
 All variants of a seed start from the same backbones and are trained on the same identity batches, so
-variants are compared seed by seed. The stronger recipe and the sweep's winner may have generators of
-their own; the others share theirs.
+variants are compared seed by seed. They use the same generators, except the stronger recipe and the
+sweep's winner if their configuration of stage 1 differs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ from rich.console import Console
 
 from tsme.config import Config
 from tsme.evaluation.protocols import Search, searches
-from tsme.evaluation.results import EvaluationResult
 from tsme.presets import Variant, ablation
-from tsme.report.ablation import ablation_plot, ablation_table, compare, translation_table
+from tsme.report.ablation import (
+    ResultsByVariant,
+    ablation_plot,
+    ablation_table,
+    compare,
+    translation_table,
+)
 from tsme.settings import override
 from tsme.storage.atomic import reading, replacing, write_json
 from tsme.training.loop import Diverged
@@ -27,20 +32,18 @@ from workflows.steps.evaluate import EvaluationJob, evaluate_jobs
 from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.sweep import Choice, choose_configuration
 from workflows.steps.train import train_side_by_side
-from workflows.steps.translations import Scores, score_translations
+from workflows.steps.translations import TranslationScores, score_translations
 from workflows.tracking.provenance import git_revision
 from workflows.tracking.server import redact
 
 BASELINE, FULL, WINNER = "baseline", "PwIF and IAI", "sweep winner"
 
-Samples = dict[str, list[list[EvaluationResult]]]  # by variant; of each seed, the rows of its model
-
 
 def run_ablation(options: RunOptions, seeds: int, console: Console) -> dict[str, Any]:
     """Train and evaluate every variant with every seed on the first trial; returns ablation.json.
 
-    With samples in the options, the configuration that a sweep chooses is a variant too, unless it is
-    the one the sweep starts from.
+    With `options.samples`, the configuration that a sweep chooses is another variant, unless it is the
+    one that the sweep starts from.
     """
     with open_run(options, console) as run:
         trial = next(iter(run.trials.values()))
@@ -57,9 +60,9 @@ def run_ablation(options: RunOptions, seeds: int, console: Console) -> dict[str,
         pretrain_backbones(run, full)
         generators = _train_generators(run, variants, full, trial.number, numbers)
         models = _train_variants(run, variants, trial.number, numbers)
-        samples = _evaluate_variants(run, models, protocol)
+        results = _evaluate_variants(run, models, protocol)
         scores = score_translations(run, generators, models[BASELINE][0], trial)
-        return _write_ablation(run, variants, samples, scores, choice)
+        return _write_ablation(run, variants, results, scores, choice)
 
 
 def _train_generators(
@@ -67,8 +70,8 @@ def _train_generators(
 ) -> dict[str, list[TrialTraining]]:
     """Train stage 1 with every seed; finished trainings by the generators' name.
 
-    A control is trained without skip connections. It may collapse, which is a result too: that seed is
-    left out.
+    A control is trained without skip connections. If it collapses, a note says so and its seed is left
+    out.
     """
     configs = {"DSGAN": full}
     for variant in variants:  # the stronger recipe and the sweep's winner may have other generators
@@ -87,10 +90,10 @@ def _train_generators(
     except Diverged as error:
         run.console.print(f"  note: {error}", soft_wrap=True)
     finished = {
-        name: [training for training in each if training.is_done()]
-        for name, each in (trained | control).items()
+        name: [training for training in trainings if training.is_done()]
+        for name, trainings in (trained | control).items()
     }
-    return {name: each for name, each in finished.items() if each}
+    return {name: trainings for name, trainings in finished.items() if trainings}
 
 
 def _train_variants(
@@ -110,8 +113,10 @@ def _trainings(
     *,
     only_generators: bool = False,
 ) -> list[TrialTraining]:
-    configs = [override(config, {"seed": seed}) for seed in seeds]
-    return [run.training(each, trial, only_generators=only_generators) for each in configs]
+    return [
+        run.training(override(config, {"seed": seed}), trial, only_generators=only_generators)
+        for seed in seeds
+    ]
 
 
 def _labelled(
@@ -119,9 +124,9 @@ def _labelled(
 ) -> dict[str, TrialTraining]:
     """Keyed by labels such as "seed 0 baseline", seed after seed."""
     return {
-        _label(name, each[index].config.seed): each[index]
-        for index in range(len(seeds))
-        for name, each in trainings.items()
+        _label(name, seed): by_seed[index]
+        for index, seed in enumerate(seeds)
+        for name, by_seed in trainings.items()
     }
 
 
@@ -131,39 +136,43 @@ def _label(name: str, seed: int) -> str:
 
 def _evaluate_variants(
     run: WorkflowRun, models: Mapping[str, list[TrialTraining]], protocol: Mapping[str, list[Search]]
-) -> Samples:
+) -> ResultsByVariant:
     jobs = {
         _label(name, model.config.seed): EvaluationJob(
             model.trial, model.model_file, protocol[name], model.config.evaluation
         )
-        for name, each in models.items()
-        for model in each
+        for name, by_seed in models.items()
+        for model in by_seed
     }
     rows = evaluate_jobs(run, jobs)
-    return {name: [rows[_label(name, m.config.seed)] for m in each] for name, each in models.items()}
+    return {
+        name: [rows[_label(name, model.config.seed)] for model in by_seed]
+        for name, by_seed in models.items()
+    }
 
 
 def _write_ablation(
     run: WorkflowRun,
     variants: list[Variant],
-    samples: Samples,
-    scores: Scores,
+    results: ResultsByVariant,
+    scores: TranslationScores,
     choice: Choice | None,
 ) -> dict[str, Any]:
     """Write ablation.json and ablation.png, log both to MLflow, print the tables."""
-    lines = compare(samples, {variant.name: variant.over for variant in variants})
-    seeds = len(samples[BASELINE])
+    lines = compare(results, {variant.name: variant.over for variant in variants})
+    seeds = len(results[BASELINE])
     sweep = None
     if choice is not None:
         sweep = asdict(choice) | {"config": None, "epochs": choice.epochs_trained}
-    results = {
+    content = {
         "dataset": run.config.dataset,
         "config": run.config.model_dump(mode="json"),
         "data_fingerprint": run.images.fingerprint,
         "seeds": seeds,
         "variants": {variant.name: variant.config.model_dump(mode="json") for variant in variants},
         "samples": {
-            name: [[row.to_json() for row in rows] for rows in each] for name, each in samples.items()
+            name: [[row.to_json() for row in rows] for rows in by_seed]
+            for name, by_seed in results.items()
         },
         "summary": [line.to_json() for line in lines],
         "generators": scores,
@@ -174,9 +183,9 @@ def _write_ablation(
         "timeline": run.timeline,
     }
     file, plot = run.out / "ablation.json", run.out / "ablation.png"
-    write_json(file, results)
+    write_json(file, content)
     with replacing(plot) as temporary:
-        ablation_plot(samples, lines, temporary)
+        ablation_plot(results, lines, temporary)
     for written in (file, plot):
         with reading(written) as local:
             run.mlflow_run.log_file(local)
@@ -187,4 +196,4 @@ def _write_ablation(
     run.console.print(translation_table(scores))
     for written in (plot, file):
         run.console.print(f"{written}", soft_wrap=True)
-    return results
+    return content

@@ -15,6 +15,8 @@ from tsme.evaluation.spread import Spread
 
 FIGURES = ("rank1", "mAP", "mINP")
 TITLES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}
+# For each variant, the rows of one model per seed, seeds in the same order.
+ResultsByVariant = Mapping[str, Sequence[Sequence[EvaluationResult]]]
 
 
 class Gain(NamedTuple):
@@ -40,7 +42,7 @@ class Line(NamedTuple):
     protocol: str
     figures: dict[str, Spread]
     over: str | None
-    gains: dict[str, Gain]
+    gains: dict[str, Gain]  # empty if there is nothing to compare with
 
     def to_json(self) -> dict[str, Any]:
         """The entry in ablation.json."""
@@ -52,22 +54,20 @@ class Line(NamedTuple):
         return self._asdict() | {"figures": figures, "gains": gains}
 
 
-def compare(
-    samples: Mapping[str, Sequence[list[EvaluationResult]]], over: Mapping[str, str | None]
-) -> list[Line]:
-    """One line per protocol and variant, from the results of each seed by variant, seeds in order.
+def compare(results: ResultsByVariant, over: Mapping[str, str | None]) -> list[Line]:
+    """One line per protocol and variant.
 
     `over` names the variant to compare with. If that variant lacks a protocol (flipped, re-ranked), the
     line has no gains.
     """
     protocols = dict.fromkeys(
-        result.protocol for seeds in samples.values() for results in seeds for result in results
+        row.protocol for seeds in results.values() for rows in seeds for row in rows
     )
     values = {
-        (variant, protocol): {f: [_mean(results, protocol, f) for results in seeds] for f in FIGURES}
+        (variant, protocol): {f: [_mean(rows, protocol, f) for rows in seeds] for f in FIGURES}
         for protocol in protocols
-        for variant, seeds in samples.items()
-        if any(result.protocol == protocol for result in seeds[0])
+        for variant, seeds in results.items()
+        if any(row.protocol == protocol for row in seeds[0])
     }
     lines = []
     for (variant, protocol), figures in values.items():
@@ -78,9 +78,9 @@ def compare(
     return lines
 
 
-def _mean(results: Sequence[EvaluationResult], protocol: str, figure: str) -> float:
+def _mean(rows: Sequence[EvaluationResult], protocol: str, figure: str) -> float:
     """Mean of a figure over gallery draws."""
-    return float(np.mean([getattr(r, figure) for r in results if r.protocol == protocol]))
+    return float(np.mean([getattr(row, figure) for row in rows if row.protocol == protocol]))
 
 
 def _gain(values: Sequence[float], base: Sequence[float]) -> Gain:
@@ -109,9 +109,7 @@ def ablation_table(lines: Sequence[Line], seeds: int) -> Table:
     return table
 
 
-def ablation_plot(
-    samples: Mapping[str, Sequence[list[EvaluationResult]]], lines: Sequence[Line], file: Path
-) -> None:
+def ablation_plot(results: ResultsByVariant, lines: Sequence[Line], file: Path) -> None:
     """mAP of each variant as a PNG: one line per seed, and the means."""
     from matplotlib.figure import Figure  # takes half a second to import
 
@@ -119,11 +117,9 @@ def ablation_plot(
     protocols = list(dict.fromkeys(line.protocol for line in plain))
     figure = Figure(figsize=(1 + 3.6 * len(protocols), 3.6), layout="constrained")
     axes = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
-    names = list(samples)
+    names = list(results)
     for ax, protocol in zip(axes, protocols, strict=True):
-        seeds = np.array(
-            [[_mean(results, protocol, "mAP") for results in samples[name]] for name in names]
-        )
+        seeds = np.array([[_mean(rows, protocol, "mAP") for rows in results[name]] for name in names])
         ax.plot(names, 100 * seeds, color="0.75", marker=".", linewidth=1)
         spreads = {line.variant: line.figures["mAP"] for line in plain if line.protocol == protocol}
         means = [100 * spreads[name].mean for name in names]

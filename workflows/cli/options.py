@@ -11,8 +11,9 @@ import typer
 from tsme.errors import UserError
 from tsme.storage.object_store import AnyPath, any_path
 
-if TYPE_CHECKING:  # the command line starts faster without the configuration's models
+if TYPE_CHECKING:  # the command line starts faster without these
     from tsme.config import Config
+    from workflows.run import RunOptions
 
 # The names in tsme.presets, for the help text.
 PRESETS = "demo, small, regdb, sysu, llcm, csv, baseline, regdb_strong, sysu_strong, llcm_strong"
@@ -92,6 +93,25 @@ def build_config(preset_name: str, settings: list[str]) -> Config:
         if (path := Path(getattr(config, stage).backbone.weights)).is_file()
     }
     return override(config, weights)
+
+
+def run_options(
+    name: str,
+    preset_name: str,
+    settings: list[str],
+    data: str,
+    out: str,
+    *,
+    trials: list[int] | None,
+    samples: int = 0,
+    resume: bool,
+) -> RunOptions:
+    """The options of a run, named for MLflow. Raises UserError if one is wrong."""
+    config, source, folder = build_config(preset_name, settings), existing_data(data), any_path(out)
+    # Imported once the options are known to be right: importing torch, Ray and MLflow takes seconds.
+    from workflows.run import RunOptions
+
+    return RunOptions(name, config, source, folder, trials, samples, resume)
 
 
 def existing_data(text: str) -> AnyPath:

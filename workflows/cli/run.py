@@ -16,9 +16,8 @@ from workflows.cli.options import (
     PresetOption,
     ResumeOption,
     SetOption,
-    build_config,
-    existing_data,
     parse_trials,
+    run_options,
 )
 from workflows.cli.output import console, print_results
 from workflows.synthetic_data import generate_with_progress
@@ -42,20 +41,12 @@ def run(
 
     Sweep, train every trial, register, evaluate, promote.
     """
-    config, source, numbers = build_config(preset, set_), existing_data(data), parse_trials(trials)
-    # Imported once the options are known to be right: importing torch, Ray and MLflow takes seconds.
-    from workflows.pipeline import run_workflow
-    from workflows.run import RunOptions
-
-    options = RunOptions(
-        name=f"run {preset}",
-        config=config,
-        data=source,
-        out=any_path(out or f"runs/{preset}"),
-        trials=numbers,
-        samples=sweep,
-        resume=resume,
+    numbers, folder = parse_trials(trials), out or f"runs/{preset}"
+    options = run_options(
+        f"run {preset}", preset, set_, data, folder, trials=numbers, samples=sweep, resume=resume
     )
+    from workflows.pipeline import run_workflow
+
     print_results(run_workflow(options, console), options.out)
 
 
@@ -82,7 +73,7 @@ def demo(
         try:
             results = _run_demo(folder, resume, generated)
         finally:
-            stopped.set()  # an interrupt does not wait for the remaining identities
+            stopped.set()  # after an interrupt, do not generate the remaining identities
     print_results(results, folder)
 
 

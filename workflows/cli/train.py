@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tsme.storage.object_store import any_path
 from workflows.cli.options import (
     DataOption,
     DatasetOption,
@@ -15,8 +14,7 @@ from workflows.cli.options import (
     ResumeOption,
     SetOption,
     StageChoice,
-    build_config,
-    existing_data,
+    run_options,
 )
 from workflows.cli.output import console, print_table
 
@@ -41,25 +39,17 @@ def train(
 
     After stage 2, evaluate it on its test identities.
     """
-    from tsme.settings import override
-
-    settings: dict[str, Any] = {}
+    settings = list(set_)
     if lr is not None:
-        settings["reid.optimizer.lr"] = lr
+        settings.append(f"reid.optimizer.lr={lr}")
     if gpus is not None:
-        settings |= {"resources.workers": max(1, gpus), "resources.gpus": min(1, gpus)}
-    config, source = override(build_config(preset or dataset, set_), settings), existing_data(data)
-    from workflows.pipeline import train_and_evaluate
-    from workflows.run import RunOptions
-
-    options = RunOptions(
-        name=f"train {dataset}",
-        config=config,
-        data=source,
-        out=any_path(out or f"runs/train-{dataset}-{trial:02d}"),
-        trials=[trial],
-        resume=resume,
+        settings += [f"resources.workers={max(1, gpus)}", f"resources.gpus={min(1, gpus)}"]
+    folder = out or f"runs/train-{dataset}-{trial:02d}"
+    options = run_options(
+        f"train {dataset}", preset or dataset, settings, data, folder, trials=[trial], resume=resume
     )
+    from workflows.pipeline import train_and_evaluate
+
     file, rows = train_and_evaluate(options, stage.value, console)
     if rows:
         print_table(dataset.value, rows)
@@ -79,20 +69,14 @@ def sweep(
 
     Samples are compared on held-out training identities.
     """
-    config, source = build_config(preset, set_), existing_data(data)
+    name, folder = f"sweep {preset}", out or f"runs/sweep-{preset}"
+    options = run_options(
+        name, preset, set_, data, folder, trials=[trial], samples=samples, resume=resume
+    )
     from tsme.report.tables import samples_table
-    from workflows.run import RunOptions, open_run
+    from workflows.run import open_run
     from workflows.steps.sweep import choose_configuration
 
-    options = RunOptions(
-        name=f"sweep {preset}",
-        config=config,
-        data=source,
-        out=any_path(out or f"runs/sweep-{preset}"),
-        trials=[trial],
-        samples=samples,
-        resume=resume,
-    )
     with open_run(options, console) as run:
         choice = choose_configuration(run)
     console.print(samples_table([(s.name, s.values, s.score, s.epoch, s.epochs) for s in choice.samples]))
@@ -122,17 +106,8 @@ def ablate(
     Compares the baseline, grayscale copies, PwIF, IAI and the stronger recipe, and the quality of the
     generators.
     """
-    config, source = build_config(preset, set_), existing_data(data)
+    name, folder = f"ablate {preset}", out or f"runs/ablate-{preset}"
+    options = run_options(name, preset, set_, data, folder, trials=[trial], samples=sweep, resume=resume)
     from workflows.ablation import run_ablation
-    from workflows.run import RunOptions
 
-    options = RunOptions(
-        name=f"ablate {preset}",
-        config=config,
-        data=source,
-        out=any_path(out or f"runs/ablate-{preset}"),
-        trials=[trial],
-        samples=sweep,
-        resume=resume,
-    )
     run_ablation(options, seeds, console)

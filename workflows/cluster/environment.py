@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 # Ray sets this variable for the driver of a submitted job.
@@ -68,10 +69,16 @@ def prepare_mlflow() -> None:
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(uri.password or "")
 
 
-def restore(variables: Mapping[str, str | None]) -> None:
-    """Set environment variables back to these values; None removes one."""
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+@contextmanager
+def changed(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, for the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from rich.console import Console
 
 from tsme.config import Config, ResourcesConfig
-from tsme.errors import UserError
+from tsme.errors import JobFailed, UserError
 from workflows.cluster.session import on_shared_cluster
 
-# How long a command waits for nodes: a machine with a GPU takes minutes to start, a large image longer.
+# How long a command waits for nodes: starting a machine with a GPU takes minutes, loading an image more.
 NODE_TIMEOUT_SECONDS = 900.0
 POLL_SECONDS = 1.0
 
@@ -63,7 +64,7 @@ def cpus_per_worker(limit: int) -> int:
 def lacking(resources: ResourcesConfig) -> str | None:
     """What the cluster lacks for a training run, as a message; None if the run fits."""
     nodes = _nodes()
-    for name, share in reversed(worker_resources(resources).items()):  # GPUs first, the scarcer
+    for name, share in reversed(worker_resources(resources).items()):  # GPUs first: they are scarcer
         needed, available = share * resources.workers, _total(nodes, name)
         if needed > available:
             required = f"{needed:g} {name} ({resources.workers} workers of {share:g})"
@@ -81,6 +82,19 @@ def lacking(resources: ResourcesConfig) -> str | None:
 def worker_resources(resources: ResourcesConfig) -> dict[str, float]:
     """What Ray reserves for one worker."""
     return {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
+
+
+def worker_task(function: Callable[..., Any], resources: ResourcesConfig) -> Any:
+    """The function as a Ray task on the CPUs and GPU of one worker.
+
+    It is retried twice if its process dies, or if it raises JobFailed because a store does not answer.
+    """
+    return ray.remote(
+        num_cpus=resources.cpus,
+        num_gpus=resources.gpus or 0,
+        max_retries=2,
+        retry_exceptions=[JobFailed],
+    )(function)
 
 
 def _wait_for_nodes(resources: ResourcesConfig, console: Console) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from tsme.errors import UserError
-from workflows.cluster.environment import job_environment, restore
+from workflows.cluster.environment import changed, job_environment
 
 WORKER_DEFAULTS = {
     # How often Ray Train's controller polls its workers. Reports and checkpoints are processed at this
@@ -34,7 +34,7 @@ MAX_FOLDER_BYTES = 103 - len("/ray/session_2026-01-31_23-59-59_999999_4194304/so
 
 
 def on_shared_cluster() -> bool:
-    """Whether Ray is a cluster that others started, whose nodes come and go; otherwise this machine."""
+    """Whether RAY_ADDRESS names a running cluster, whose nodes may change; otherwise Ray runs here."""
     return "RAY_ADDRESS" in os.environ
 
 
@@ -88,15 +88,12 @@ def _short_folder() -> Iterator[None]:
         return
     if (problem and chosen) or not os.access("/tmp", os.W_OK):
         raise UserError(f"{problem}; set RAY_TMPDIR to a short folder that you can write to")
-    with tempfile.TemporaryDirectory(prefix="tsme-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="tsme-", dir="/tmp", ignore_cleanup_errors=True) as folder,
         # Ray's dashboard opens a socket of its own in TMPDIR.
-        changed = {"TMPDIR": folder, "RAY_TMPDIR": chosen or folder}
-        before = {name: os.environ.get(name) for name in changed}
-        os.environ |= changed
-        try:
-            yield
-        finally:
-            restore(before)
+        changed({"TMPDIR": folder, "RAY_TMPDIR": chosen or folder}),
+    ):
+        yield
 
 
 def _problem(folder: Path) -> str | None:

@@ -22,7 +22,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from tsme.config import Config, EvaluationConfig, Precision, ResourcesConfig
 from tsme.data.image_cache import ImageCache
 from tsme.data.types import Trial
-from tsme.errors import JobFailed, failure
+from tsme.errors import failure
 from tsme.evaluation.evaluator import embed_trial, require_own_weights, score_search
 from tsme.evaluation.features import Embeddings
 from tsme.evaluation.protocols import Search
@@ -31,6 +31,7 @@ from tsme.models.checkpoint import Provenance, load_model
 from tsme.report.tables import result_lines
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath
+from workflows.cluster.resources import worker_task
 from workflows.run import WorkflowRun
 
 Embedded = tuple[Provenance, dict[bool, Embeddings]]
@@ -133,12 +134,7 @@ def _submit(
     evaluation = job.evaluation
     trial = ray.put(images.dataset.trial(job.trial))
     flips = (False, True) if evaluation.flip else (False,)
-    embed = ray.remote(
-        num_cpus=resources.cpus,
-        num_gpus=resources.gpus or 0,
-        max_retries=2,
-        retry_exceptions=[JobFailed],
-    )(_embed)
+    embed = worker_task(_embed, resources)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
     embedded = embed.remote(
         job.weights, trial, images, flips, evaluation.precision, resources, cross_trial

@@ -13,16 +13,17 @@ from tsme.config import ResourcesConfig
 from tsme.data.image_cache import ImageCache
 from tsme.data.images import grayscale
 from tsme.data.types import MODALITIES, Modality, Trial, other
-from tsme.errors import JobFailed, failure
+from tsme.errors import failure
 from tsme.evaluation.evaluator import translate_split
 from tsme.evaluation.image_quality import FeatureExtractor, HeldOutImages, match_histogram
 from tsme.models.checkpoint import load_generators, load_model
 from tsme.models.streams import Stream
 from tsme.storage.atomic import read_json, write_json
 from tsme.training.trial import TrialTraining
+from workflows.cluster.resources import worker_task
 from workflows.run import WorkflowRun
 
-Scores = dict[str, list[dict[str, float]]]
+TranslationScores = dict[str, list[dict[str, float]]]  # by generator, a dictionary per seed
 GRAYSCALE, MATCHED = "grayscale copy", "histogram matching"  # translations without a network
 
 
@@ -31,11 +32,11 @@ def score_translations(
     generators: Mapping[str, Sequence[TrialTraining]],
     baseline: TrialTraining,
     trial: Trial,
-) -> Scores:
+) -> TranslationScores:
     """Scores by the generators' name, one entry per seed, and those of the two trivial translations.
 
-    Fréchet distances are measured in features of the `baseline`'s real streams: a model trained without
-    translations favours no generator. Scores are kept in files, and not computed again on a resume.
+    Fréchet distances are measured in features of the `baseline`'s real streams, because a model trained
+    without translations favours no generator. Scores are stored in files; a resumed run reads them.
     """
     methods: dict[str, Sequence[TrialTraining | str]] = {
         **generators,
@@ -48,12 +49,7 @@ def score_translations(
         for name, seeds in methods.items()
     }
     resources = run.config.resources
-    score = ray.remote(
-        num_cpus=resources.cpus,
-        num_gpus=resources.gpus or 0,
-        max_retries=2,
-        retry_exceptions=[JobFailed],
-    )(_score)
+    score = worker_task(_score, resources)
     with run.step("score translations"):
         tasks = {
             file: score.remote(each, baseline, run.images, trial, resources)

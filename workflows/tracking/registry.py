@@ -27,7 +27,7 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 import tsme
 from tsme.errors import UserError
 from tsme.storage.object_store import AnyPath, RemotePath
-from workflows.cluster.environment import restore
+from workflows.cluster.environment import changed
 from workflows.tracking.runs import MlflowRun
 from workflows.tracking.server import (
     ARTIFACTS,
@@ -160,12 +160,9 @@ def _default_store(uri: str) -> Iterator[None]:
     The registry of a SQLite store also looks for a version's source in the default store. MLflow keeps it
     in an environment variable, which would otherwise decide where later runs go.
     """
-    before = {URI_VARIABLE: os.environ.get(URI_VARIABLE)}
-    mlflow.set_tracking_uri(uri)
-    try:
+    with changed({URI_VARIABLE: uri}):
+        mlflow.set_tracking_uri(uri)
         yield
-    finally:
-        restore(before)
 
 
 def _signature(dimensions: int) -> ModelSignature:

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import ChunkedEncodingError, RequestException
 
 from tsme.errors import JobFailed, UserError
-from workflows.cluster.environment import in_submitted_job, prepare_mlflow, restore
+from workflows.cluster.environment import changed, in_submitted_job, prepare_mlflow
 
 SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"  # the folder beside a SQLite store
@@ -94,7 +94,7 @@ def _create_database(uri: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
-    lock.unlink(missing_ok=True)  # whoever still waits for it finds a complete database
+    lock.unlink(missing_ok=True)  # a process that still waits for the lock finds a complete database
 
 
 def check_server(uri: str) -> None:
@@ -136,7 +136,7 @@ def to_user_error(uri: str, error: Exception, seconds: float) -> UserError | Job
         )
     if status == 403:
         return UserError(f"{store} refuses: {message}")
-    if "database schema" in message:  # made by another version of MLflow; the message says what to do
+    if "database schema" in message:  # of another MLflow version; the message says what to do
         return UserError(f"{store}: {message}")
     return JobFailed(f"{store}: {message}")
 
@@ -185,9 +185,5 @@ def repeat_if_cut_off(request: Callable[[], None]) -> None:
 @contextmanager
 def short_timeouts() -> Iterator[None]:
     """Give up within seconds, in the block, if the server does not answer."""
-    before = {name: os.environ.get(name) for name in SHORT_TIMEOUTS}
-    os.environ |= SHORT_TIMEOUTS
-    try:
+    with changed(SHORT_TIMEOUTS):
         yield
-    finally:
-        restore(before)

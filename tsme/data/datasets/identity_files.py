@@ -29,14 +29,13 @@ def read_identity_file(folder: DataFolder, file: str) -> IdentityFile:
     for number, line in numbered_lines(text):
         for word in map(str.strip, line.removesuffix(",").split(",")):
             identity = whole_number(word)
-            if not identity:
-                message = f"{quote(word)} is not an identity; write 1, 2, ... separated by commas"
-                faults.append(Fault(file, number, message))
-            elif identity in lines:
-                message = f"identity {identity} is listed twice; remove one"
-                faults.append(Fault(file, number, message))
-            else:
+            if identity and identity not in lines:
                 lines[identity] = number
+                continue
+            problem = f"identity {identity} is listed twice; remove one"
+            if not identity:
+                problem = f"{quote(word)} is not an identity; write 1, 2, ... separated by commas"
+            faults.append(Fault(file, number, problem))
     if not lines and not faults:
         faults.append(Fault(file, None, "file is empty; restore it from the data set's archive"))
     return IdentityFile(file, lines, tuple(faults))

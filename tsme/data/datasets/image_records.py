@@ -53,12 +53,11 @@ def locate_images(
         if isinstance(folder.listing(top), Fault):
             message = f"folder {quote(top)}, first named on line {line}, is missing; restore it"
             missing_folders.setdefault(top, Fault(file, None, message))
-        elif earlier != line:
-            message = f"image {quote(path)} is already on line {earlier}; list every image once"
-            faults.append(Fault(file, line, message))
-        elif on_disk is None:
-            message = f"image {quote(path)} is missing; restore it or remove the line"
-            faults.append(Fault(file, line, message))
+        elif on_disk is None or earlier != line:
+            problem = "is missing; restore it or remove the line"
+            if earlier != line:
+                problem = f"is already on line {earlier}; list every image once"
+            faults.append(Fault(file, line, f"image {quote(path)} {problem}"))
         else:
             found[line] = on_disk
     return found, [*missing_folders.values(), *faults]

@@ -39,23 +39,21 @@ def sample_colours(rng: np.random.Generator) -> dict[str, Tone]:
 def sample_temperatures(rng: np.random.Generator) -> dict[str, Tone]:
     """Sample the apparent temperature (including emissivity) of each part; backgrounds are about 0.2."""
     levels = _sample_levels(rng, 0.28, 0.86, 0.26)
-    levels |= {
-        "skin": float(rng.uniform(0.86, 0.98)),
-        "hair": float(rng.uniform(0.45, 0.72)),
-        "eyes": float(rng.uniform(0.75, 0.85)),
-    }
-    return {part: (level,) for part, level in levels.items()}
+    return _add_body(rng, levels, skin=(0.86, 0.98), hair=(0.45, 0.72), eyes=(0.75, 0.85))
 
 
 def sample_reflectances(rng: np.random.Generator) -> dict[str, Tone]:
     """Sample near-infrared reflectances; most cloth and skin is bright, as dyes are transparent there."""
     levels = _sample_levels(rng, 0.16, 0.88, 0.24)
-    levels |= {
-        "skin": float(rng.uniform(0.6, 0.78)),
-        "hair": float(rng.uniform(0.2, 0.5)),
-        "eyes": float(rng.uniform(0.08, 0.2)),
-    }
-    return {part: (level,) for part, level in levels.items()}
+    return _add_body(rng, levels, skin=(0.6, 0.78), hair=(0.2, 0.5), eyes=(0.08, 0.2))
+
+
+def _add_body(
+    rng: np.random.Generator, levels: Mapping[str, float], **ranges: tuple[float, float]
+) -> dict[str, Tone]:
+    """Tones of one channel: the `levels` of clothes, and those of the body, sampled from their ranges."""
+    body = {part: float(rng.uniform(low, high)) for part, (low, high) in ranges.items()}
+    return {part: (level,) for part, level in {**levels, **body}.items()}
 
 
 def _sample_levels(rng: np.random.Generator, low: float, high: float, gap: float) -> dict[str, float]:
