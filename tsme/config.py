@@ -32,7 +32,7 @@ class Frozen(BaseModel):
 
 
 class ImageConfig(Frozen):
-    """Size of every image both stages see, in pixels; `padding` is what the random crop shifts by."""
+    """Size of the images of both stages, in pixels. A random crop shifts them by at most `padding`."""
 
     height: Annotated[int, Field(ge=32, multiple_of=16)] = 288
     width: Annotated[int, Field(ge=16, multiple_of=16)] = 144
@@ -43,8 +43,8 @@ class BackboneConfig(Frozen):
     """A ResNet backbone: `width` channels after its stem (64 as published).
 
     `weights` is "none", "imagenet" (torchvision's, width 64 only), "synthetic" (pretrained on synthetic
-    identities), "synthetic-visible" (the same from visible images only, as ImageNet's weights have seen
-    no infrared) or the path of a safetensors file.
+    identities), "synthetic-visible" (the same, on visible images only, because ImageNet has no infrared
+    images) or the path of a safetensors file.
     """
 
     architecture: Architecture = "resnet50"
@@ -77,14 +77,13 @@ class DsganOptimizerConfig(Frozen):
 
 
 class DsganConfig(Frozen):
-    """Stage 1. `batch` pairs a step; the learning rate falls linearly over the second half.
+    """Stage 1. `batch` image pairs per step; the learning rate falls linearly over the second half.
 
-    Without `skips` the decoder sees the encoder's last map alone (to measure what the others are worth).
-    With `residual` a generator adds to its input at full resolution and starts as the identity; with
-    `share` both generators have the same convolutions and each its own batch norms (neither is in the
-    paper's recipe).
-    `precision` is that of the networks' products and maps; weights, losses and the optimiser are float32.
-    "auto" is bfloat16 on devices that have instructions for it.
+    Without `skips` the decoder gets the encoder's last map only (a control for the skip connections).
+    With `residual` a generator adds its output to its input and starts as the identity; with `share` both
+    generators use the same convolutions, each with its own batch norms. Neither is in the paper's recipe.
+    `precision` applies to convolutions, matrix products and maps; weights, losses and the optimiser are
+    float32. "auto" is bfloat16 on devices that have instructions for it.
     """
 
     backbone: BackboneConfig = BackboneConfig()
@@ -101,12 +100,13 @@ class DsganConfig(Frozen):
 
 
 class ReidLossConfig(Frozen):
-    """Weights of the ten heads' losses by kind, and of the hetero-centre terms within each.
+    """Weights of the losses: `fused`, `real` and `translated` by kind of head, the others by term.
 
-    Not in the paper's recipe: `centre_triplet` weighs the hetero-centre triplet loss of every head,
-    `joined_triplet` the same loss of the fused embeddings side by side; `triplet_normalize` says whether
-    both see embeddings of length 1. `weighted_triplet` weighs AGW's weighted regularised triplet loss of
-    the fused embeddings side by side. `label_smoothing` softens the identities.
+    `margin` is that of the hetero-centre loss. Not in the paper's recipe: `centre_triplet` is the weight
+    of the hetero-centre triplet loss of every head, `joined_triplet` that of the same loss of the
+    concatenated fused embeddings; with `triplet_normalize` both normalise embeddings to length 1 first.
+    `weighted_triplet` is the weight of AGW's weighted regularised triplet loss of the concatenated fused
+    embeddings. `label_smoothing` is the probability that is spread over all identities.
     """
 
     hetero_centre: Weight = 0.5
@@ -123,10 +123,11 @@ class ReidLossConfig(Frozen):
 
 
 class ReidOptimizerConfig(Frozen):
-    """SGD with Nesterov momentum; the backbones learn at `backbone_factor` times `lr`.
+    """SGD with Nesterov momentum; the learning rate of the backbones is `backbone_factor` times `lr`.
 
-    The rates rise linearly over the first `warmup` epochs and then fall by `decay` at each milestone, or
-    with `cosine` along half a cosine to 0 (neither warm-up nor cosine is in the paper's recipe).
+    Learning rates rise linearly over the first `warmup` epochs. They are then multiplied by `decay` at
+    each milestone (an epoch) or, with `cosine`, follow half a cosine to 0. Neither warm-up nor cosine is
+    in the paper's recipe.
     """
 
     lr: Rate = 0.01
@@ -140,23 +141,25 @@ class ReidOptimizerConfig(Frozen):
 
 
 class ReidConfig(Frozen):
-    """Stage 2. A batch holds `identities` people with `images` images each in either modality.
+    """Stage 2. A batch has `identities` identities with `images` images of each in either modality.
 
-    `translation` says what stands beside an image in PwIF: DSGAN's translation, a grayscale copy (no
-    stage 1 is needed then), or nothing ("none": real images alone, in two streams). `iai` adds heads for
-    real and translated images apart. `precision` as in stage 1.
+    `translation` is what PwIF fuses with an image: DSGAN's translation, a grayscale copy (stage 1 is then
+    not needed), or nothing ("none": two streams of real images only). `iai` adds heads for real images
+    and for translations. `precision` as in stage 1.
 
-    Not in the paper's recipe, networks: `share`, the layer from which on all streams have the same
-    convolutions ("stem" shares them all), each with its own batch norms, or with `shared_norms` the same
-    ones; `grayscale_visible`, visible images lose their colour in training and in tests; `stripes` of the
-    fused map; `gates` after layer3 and layer4; `last_layer` of the ResNet; `pooling_power`, the p of
-    generalised-mean pooling (1 is the mean).
+    Network options that are not in the paper's recipe:
+    - `share`: from this layer on all streams use the same convolutions ("stem": all of them), each with
+      its own batch norms, or with `shared_norms` the same ones;
+    - `grayscale_visible`: visible images are converted to grayscale, in training and in tests;
+    - `stripes`: number of stripes of the fused map; `gates`: gates after layer3 and layer4;
+      `last_layer`: last layer of the ResNet; `pooling_power`: p of generalised-mean pooling (1: mean).
 
-    Not in the paper's recipe, training images: `channel_exchange`, the share of visible images replaced
-    by one of their channels or luminance; `exchanged_copies`, every visible image is in the batch as it
-    is and with exchanged channels, and infrared images exchange theirs; `linear_mixing`, the share of
-    images that get a random mix of their channels, and a random gain within a rectangle; `erasing`, the
-    share that lose a rectangle.
+    Augmentations that are not in the paper's recipe:
+    - `channel_exchange`: share of visible images that are replaced by one of their channels or luminance;
+    - `exchanged_copies`: every visible image is in the batch twice, once with exchanged channels; half of
+      the infrared images exchange theirs;
+    - `linear_mixing`: share of images with a random mix of channels and a random gain in a rectangle;
+    - `erasing`: share of images of which a rectangle is erased.
     """
 
     backbone: BackboneConfig = BackboneConfig()
@@ -192,30 +195,33 @@ class ReidConfig(Frozen):
     def _warmup_ends(self) -> ReidConfig:
         if self.optimizer.warmup >= self.epochs:
             raise ValueError(
-                f"reid.optimizer.warmup: {self.optimizer.warmup} of {self.epochs} epochs (reid.epochs), "
-                "which leaves none at the full learning rate; set it lower"
+                f"reid.optimizer.warmup: {self.optimizer.warmup} of {self.epochs} epochs (reid.epochs) "
+                "leave none at the full learning rate; set it lower"
             )
         return self
 
     @model_validator(mode="after")
     def _fits(self) -> ReidConfig:
         if self.iai and self.translation == "none":
-            raise ValueError("without translations there are none to invoke: set reid.iai=false as well")
+            raise ValueError("IAI needs translations: with translation=none, set reid.iai=false as well")
         if self.shared_norms and self.share == "none":
-            raise ValueError("shared_norms: norms are shared where convolutions are: set reid.share too")
+            raise ValueError("shared_norms: batch norms are shared from reid.share on: set it as well")
         if self.share == f"layer{self.last_layer + 1}":
-            raise ValueError(f"share: there is no {self.share} where last_layer is {self.last_layer}")
+            raise ValueError(f"share: with last_layer={self.last_layer} the network has no {self.share}")
         return self
 
 
 class ValidationConfig(Frozen):
-    """The part of the training identities held out while the configuration is chosen."""
+    """`fraction` of the training identities is held out while the configuration is chosen."""
 
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
 
 
 class SweepConfig(Frozen):
-    """The search: samples, how many at once (none: as many as fit), and when a bad one may stop."""
+    """The sweep: samples at once (`concurrent`; None: as many as fit), and early stopping by ASHA.
+
+    A sample trains at least `grace_epochs`; one in `reduction` samples continues at each decision.
+    """
 
     concurrent: Positive | None = None
     grace_epochs: Positive = 5
@@ -223,11 +229,11 @@ class SweepConfig(Frozen):
 
 
 class EvaluationConfig(Frozen):
-    """What is measured in the end.
+    """What is measured on test identities.
 
-    `modes` and `shots` are SYSU-MM01's; `draws` number the random galleries of SYSU-MM01 and LLCM.
-    `flip` and `rerank` add figures of mirror-averaged descriptors and of re-ranked lists to the plain
-    ones. `precision` is that of the networks' products and maps; descriptors and rankings are float32.
+    `modes` and `shots` are SYSU-MM01's; `draws` are the numbers of the random galleries of SYSU-MM01 and
+    LLCM. `flip` and `rerank` add figures of mirror-averaged embeddings and of re-ranked lists.
+    `precision` applies to convolutions, matrix products and maps; embeddings and rankings are float32.
     """
 
     precision: Precision = "float32"
@@ -244,17 +250,17 @@ class EvaluationConfig(Frozen):
         for name in ("modes", "shots", "draws"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name}: each once, not {values}")
+                raise ValueError(f"{name}: a value is repeated in {values}; give each once")
         return self
 
 
 class ResourcesConfig(Frozen):
-    """What a training run takes: workers, and CPUs (threads) and GPUs for each of them.
+    """Resources of a training run: its workers, and the CPUs (threads) and GPUs of each.
 
-    Without a number of `gpus`, one for each worker where the cluster has any as the run starts; give the
-    number where GPUs come later, by an autoscaler. Likewise `at_once`, how many trials are trained side
-    by side: without it, as many as the cluster has room for as they start. Less than 1 of `gpus` lets
-    several training runs share one, each with one worker.
+    `gpus` None means one per worker if the cluster has any GPU when the run starts; set the number if an
+    autoscaler adds GPUs later. A fraction lets several training runs share a GPU, each with one worker.
+    `at_once` is the number of trials trained side by side; None means as many as fit when training
+    starts.
     """
 
     workers: Positive = 1
@@ -265,12 +271,15 @@ class ResourcesConfig(Frozen):
     @model_validator(mode="after")
     def _whole_gpus_for_several(self) -> ResourcesConfig:
         if self.workers > 1 and self.gpus not in (None, 0, 1):
-            raise ValueError(f"gpus: {self.gpus:g} of one is for one worker; {self.workers} want 1 each")
+            raise ValueError(
+                f"gpus: {self.gpus:g} for each of {self.workers} workers: only a single worker can share "
+                "a GPU; set 1, or workers=1"
+            )
         return self
 
 
 class Config(Frozen):
-    """Everything that decides a result, and nothing else than `resources` that does not."""
+    """Everything that a result depends on; of `resources`, only the number of workers changes results."""
 
     dataset: DatasetName = "regdb"
     seed: Annotated[int, Field(ge=0)] = 0

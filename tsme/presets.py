@@ -24,7 +24,8 @@ from tsme.settings import override
 def regdb() -> Config:
     """The paper's recipe for RegDB: ResNet-50 streams, 288x144, 4 x 6 x 2 images a batch, 60 epochs.
 
-    Liu et al., IEEE TCSVT 32(10), 2022. Stage 1 has CycleGAN's settings, which its authors began with.
+    Liu et al., IEEE TCSVT 32(10), 2022. Stage 1 has the settings of CycleGAN, from which its
+    authors started.
     """
     return Config()
 
@@ -35,22 +36,22 @@ def sysu() -> Config:
 
 
 def llcm() -> Config:
-    """The paper's recipe on LLCM, a data set that came after it."""
+    """The paper's recipe for LLCM, which was published after the paper."""
     return Config(dataset="llcm")
 
 
 def csv() -> Config:
-    """The paper's recipe on people of your own, listed in a CSV or Parquet file."""
+    """The paper's recipe for your own images, listed in a CSV or Parquet file."""
     return Config(dataset="csv")
 
 
 def _two_core_network(weights: str) -> Config:
-    """The paper's recipe at a size for two CPU cores: a small network on small images, few epochs.
+    """The paper's recipe at a size for two CPU cores: a small network, small images, few epochs.
 
-    There are no ImageNet weights for this network, so its backbones are pretrained on synthetic
-    identities. They know much less than ImageNet's: a batch has more identities with fewer images each,
-    all weights learn at one rate, and the hetero-centre loss has a small weight (a larger one pulls all
-    embeddings together before the classifiers have spread them).
+    ImageNet weights do not exist for this network, so its backbones are pretrained on synthetic
+    identities. These are weaker initial weights, so the recipe is adapted: a batch has more identities
+    with fewer images of each, all weights have the same learning rate, and the hetero-centre loss has a
+    small weight (with a larger one, all embeddings collapse before the classifiers separate them).
     """
     backbone = BackboneConfig(architecture="resnet10", width=16, weights=weights)
     return Config(
@@ -77,10 +78,10 @@ def _two_core_network(weights: str) -> Config:
 
 
 def demo() -> Config:
-    """Every stage at a size for two CPU cores, by the stronger recipe, in as few epochs as serve.
+    """The stronger recipe at a size for two CPU cores, with few epochs.
 
     The backbones come with the package; they were pretrained on other synthetic identities in both
-    modalities. Random erasing needs more epochs than these, and re-ranking more time.
+    modalities. Random erasing is off because it needs more epochs, re-ranking because it takes time.
     """
     return override(
         strong(_two_core_network("synthetic")),
@@ -100,13 +101,13 @@ def demo() -> Config:
 
 
 def strong(config: Config) -> Config:
-    """A configuration with what later work and our measurements found to help, each an option of its own.
+    """A configuration with the changes that later work or our measurements found to help.
 
-    Streams that share all convolutions (AGW shares all but the stem; Ye et al., TPAMI 2021), generators
-    that add to their input, channel augmentation (Ye et al., ICCV 2021), random erasing (Zhong et al.,
+    Streams share all convolutions (AGW shares all but the stem; Ye et al., TPAMI 2021) and generators are
+    residual. Also: channel augmentation (Ye et al., ICCV 2021), random erasing (Zhong et al.,
     AAAI 2020), GeM pooling (Radenovic et al., TPAMI 2019), hetero-centre triplets (Liu et al., TMM 2021),
     label smoothing (Szegedy et al., CVPR 2016), ten times the paper's learning rate and a linear warm-up
-    over a sixth of the epochs. Figures of mirror-averaged features and re-ranked lists stand beside the
+    over a sixth of the epochs. Figures of mirror-averaged embeddings and re-ranked lists are added to the
     plain ones.
     """
     return override(
@@ -130,9 +131,9 @@ def strong(config: Config) -> Config:
 def agw(config: Config) -> Config:
     """A configuration of one network for both modalities: AGW (TPAMI 2021) with CAJ (ICCV 2021).
 
-    All convolutions and batch norms but the stem's are shared. Every visible image is in the batch with a
-    copy of exchanged channels; the loss is identity and weighted regularised triplet, the pooling GeM.
-    Unlike the published network it has no non-local blocks, and its embedding is that of our heads.
+    Both modalities share all convolutions and batch norms except the stem's. A batch has every visible
+    image and a copy with exchanged channels. The losses are identity and weighted regularised triplet;
+    pooling is GeM. Unlike the published network it has no non-local blocks, and it has our heads.
     """
     return override(
         config,
@@ -155,9 +156,9 @@ def agw(config: Config) -> Config:
 
 
 def grayscale_stream(config: Config) -> Config:
-    """A configuration of one stream a modality, in which visible images are grayscale, also in tests.
+    """A configuration of one stream per modality; visible images are grayscale, also in tests.
 
-    The control that tells what translations add to the loss of colour.
+    A control: with it, the effect of translations is not confused with that of removing colour.
     """
     return override(
         config, {"reid.translation": "none", "reid.iai": False, "reid.grayscale_visible": True}
@@ -188,9 +189,9 @@ def published_schedule(config: Config) -> Config:
 def published_strong(config: Config, power: float) -> Config:
     """`strong` at the published size: GeM with p = `power`, triplets as published, one set of generators.
 
-    Hetero-centre triplets of embeddings as they are, for each stripe and once for all (Liu, Tan, Zhou,
-    TMM 2021), take the place of the hetero-centre loss. Both generators share convolutions, so that a
-    trial's file has 300 MB.
+    The hetero-centre loss is replaced by hetero-centre triplets of unnormalised embeddings, for each
+    stripe and for their concatenation (Liu, Tan, Zhou, TMM 2021). Both generators share convolutions,
+    which reduces a trial's file to 300 MB.
     """
     return override(
         strong(published_schedule(config)),
@@ -206,16 +207,16 @@ def published_strong(config: Config, power: float) -> Config:
 
 
 def baseline() -> Config:
-    """AGW with channel augmentation on RegDB, with published rates: what TSME is to be compared with."""
+    """AGW with channel augmentation on RegDB, with published rates: a baseline to compare TSME with."""
     return override(agw(published_schedule(regdb())), {"reid.optimizer.warmup": 10})
 
 
 def small() -> Config:
     """The paper's recipe with the network of `demo`, to compare its parts on two CPU cores.
 
-    Made for as many identities as RegDB has. As in the paper, the initial weights know visible images
-    alone: the backbones of `demo` have learnt from infrared images too, which is what translations are
-    for.
+    Chosen for RegDB's number of identities. As in the paper, the backbones were pretrained on visible
+    images only. Those of `demo` were pretrained on both modalities, which hides the effect of
+    translations.
     """
     return _two_core_network("synthetic-visible")
 
@@ -229,12 +230,11 @@ class Variant(NamedTuple):
 
 
 def ablation(config: Config) -> list[Variant]:
-    """What the method's parts add, one after the other: the same data, seed and recipe otherwise.
+    """Variants that add one part of the method after the other to a baseline.
 
-    The baseline is one stream a modality with grayscale visible images; grayscale copies in the place of
-    translations come before DSGAN's, so that what stage 1 adds is seen apart. The last variant takes IAI
-    away again from the stronger recipe. Of a configuration that is the stronger recipe already, the parts
-    alone.
+    The baseline is one stream per modality with grayscale visible images. Grayscale copies in place of
+    translations come before DSGAN's, which shows the effect of stage 1. The last variant removes IAI from
+    the stronger recipe. If `config` has the stronger recipe already, the two variants of it are left out.
     """
     dsgan = {"reid.translation": "dsgan", "reid.grayscale_visible": False}
     copies = dsgan | {"reid.translation": "grayscale", "reid.iai": False}

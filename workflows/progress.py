@@ -56,7 +56,7 @@ class Display:
     def __init__(self, console: Console, resources: ResourcesConfig | None = None) -> None:
         self.console, self.resources = console, resources
         self.missing: str | None = None
-        # On the driver's node: the loss of another node must not take the board with it.
+        # On the driver's node, so that the loss of another node does not end the board.
         driver_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=driver_node).remote()
         self.bars = Progress(

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +133,10 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
             records = {"mlflow_run": mlflow_run.run_id, "mlflow_uri": redact(uri)}
             write_json(out / "run.json", identity | records)
             require_shared(_local_files(out, uri))
-            say = partial(console.print, soft_wrap=True)
-            say(f"data {images.fingerprint} in {data}\nMLflow run {mlflow_run.run_id} in {redact(uri)}")
+            console.print(
+                f"data {images.fingerprint} in {data}\nMLflow run {mlflow_run.run_id} in {redact(uri)}",
+                soft_wrap=True,
+            )
             samples, model = max(1, options.samples), options.model_name or f"tsme-{config.dataset}"
             run = WorkflowRun(config, data, out, trials, images, mlflow_run, console, samples, model)
             run.add_step("start", time.monotonic() - STARTED)

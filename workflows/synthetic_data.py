@@ -11,11 +11,9 @@ from rich.console import Console
 from tsme.storage.atomic import filling
 from tsme.storage.object_store import AnyPath
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pydantic and NumPy would slow down the start of the command line
     from tsme.config import DatasetName
     from tsme.synthetic.difficulty import Difficulty
-
-if TYPE_CHECKING:  # NumPy would slow down the start of the command line
     from tsme.synthetic.people.person import ToneModel
 
 

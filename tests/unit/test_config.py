@@ -226,7 +226,7 @@ def test_digest_changes_with_every_key_of_its_sections():
 
 def test_a_share_of_a_gpu_is_for_one_worker():
     assert override(Config(), {"resources.gpus": 0.5}).resources.gpus == 0.5
-    with pytest.raises(UserError, match=r"0\.5 of one is for one worker; 2 want 1 each"):
+    with pytest.raises(UserError, match=r"0\.5 for each of 2 workers: only a single worker can share"):
         override(Config(), {"resources.gpus": 0.5, "resources.workers": 2})
 
 

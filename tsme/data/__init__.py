@@ -1,1 +1,1 @@
-"""Data sets: lists of images, their pixels, batches, and generated data."""
+"""Data sets: lists of images, their pixels, and batches of them."""

@@ -114,7 +114,7 @@ class ImageCache:
             try:
                 temporary.rename(self.folder)
             except OSError:
-                if not self.folder.is_dir():  # else another machine was first: locks may not be shared
+                if not self.folder.is_dir():  # else another machine was faster; locks may be local
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -21,7 +21,7 @@ class IdentitySampler:
     """Batches of `identities` identities with `images` images of each in either modality.
 
     Yields (visible rows, infrared rows), each (identities * images,), with identities in the same order.
-    The workers of a step have different identities. An epoch has as many images as the larger modality.
+    In a step, each worker has other identities. An epoch has as many images as the larger modality.
     If an identity has fewer than `images` images, some are repeated.
     """
 

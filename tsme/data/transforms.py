@@ -66,12 +66,11 @@ def exchange_channels(images: Tensor, probability: float, generator: torch.Gener
 
 
 def mix_linearly(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Give images (n, 3, h, w) uint8, each with `probability`, tones of another sensor.
+    """Replace each of the images (n, 3, h, w) uint8, with `probability`, by a random mix of its channels.
 
-    All channels become one random mix of the three, with weights of sum 1, and the brightness within a
-    random rectangle is multiplied by a gain from 0.5 to 1.5. After RLE (Tan et al., NeurIPS 2024): a
-    surface's answers in two spectra differ by a factor that changes from surface to surface; the
-    distributions are ours.
+    The weights of the mix have sum 1, and the brightness within a random rectangle is multiplied by a
+    gain from 0.5 to 1.5. Imitates another sensor, as in RLE (Tan et al., NeurIPS 2024): the responses of
+    a surface in two spectra differ by a factor that depends on the surface. The distributions are ours.
     """
     n = len(images)
     # Exponential variables over their sum are uniform over all weights of sum 1.

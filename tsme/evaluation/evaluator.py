@@ -26,7 +26,7 @@ from tsme.models.translate import translate
 def require_own_weights(provenance: Provenance, trial: Trial) -> None:
     """Raise UserError if weights are of another trial or were trained on this trial's test identities."""
     seen, count = count_seen(provenance, trial), len(trial.test.all_identities)
-    allow = "(or --cross-trial to have that stated in the report)"
+    allow = "(or allow it by --cross-trial; the table then says so)"
     if provenance.trial != trial.number:
         raise UserError(
             f"weights of trial {provenance.trial} offered to trial {trial.number}: they were trained on "

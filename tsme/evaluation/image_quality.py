@@ -78,8 +78,9 @@ class HeldOutImages:
         def ground_truth(images: ImageList) -> Tensor | None:
             return load_ground_truth(cache.dataset.root, images, cache.height, cache.width)
 
-        known = {m: truth for m in MODALITIES if (truth := ground_truth(split[m])) is not None}
-        return cls(cache.split(split), known, features)
+        found = {m: ground_truth(split[m]) for m in MODALITIES}
+        ground_truths = {m: images for m, images in found.items() if images is not None}
+        return cls(cache.split(split), ground_truths, features)
 
     def score(self, translations: Mapping[Modality, Tensor], device: torch.device) -> dict[str, float]:
         """PSNR in dB and SSIM against ground truth, and the Fréchet distance, by target modality.
@@ -103,7 +104,7 @@ class HeldOutImages:
 def _similarity(generated: Tensor, ground_truth: Tensor) -> dict[str, float]:
     """Peak signal-to-noise ratio and structural similarity (Wang et al., 2004), means over images.
 
-    All three channels count, because generators make them one by one.
+    All three channels are compared, because a generator computes each of them.
     """
     # Here and below: importing torchmetrics takes seconds, and most commands do not need it.
     from torchmetrics.functional.image import (
@@ -114,13 +115,13 @@ def _similarity(generated: Tensor, ground_truth: Tensor) -> dict[str, float]:
     psnr = ssim = 0.0
     for chunk in zip(generated.split(CHUNK), ground_truth.split(CHUNK), strict=True):
         one, two = (x.float() for x in chunk)
-        share = len(one) / len(generated)
+        weight = len(one) / len(generated)
         ratio = peak_signal_noise_ratio(
             one, two, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean"
         )
-        psnr += share * ratio.item()
-        alike = cast(Tensor, structural_similarity_index_measure(one, two, data_range=255.0))
-        ssim += share * alike.item()
+        psnr += weight * ratio.item()
+        similarity = cast(Tensor, structural_similarity_index_measure(one, two, data_range=255.0))
+        ssim += weight * similarity.item()
     return {"psnr": psnr, "ssim": ssim}
 
 
@@ -131,7 +132,7 @@ def frechet(generated: Tensor, real: Tensor, features: FeatureExtractor, device:
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    # Only the main worker measures; a synchronisation with the others would wait for ever.
+    # Only the main worker measures; waiting for the others would never end.
     distance = FrechetInceptionDistance(feature=features, sync_on_compute=False).to(device)
     for images, is_real in ((generated, False), (real, True)):
         for chunk in images.split(CHUNK):
@@ -166,9 +167,9 @@ def _cumulative(images: Tensor) -> NDArray[np.float64]:
 def collapse_reason(
     generators: Generators, images: Mapping[Modality, Tensor], device: torch.device
 ) -> str:
-    """Message about a generator that makes nearly the same picture of all images; empty if none does.
+    """Message about a generator whose outputs are nearly the same for all images; empty if there is none.
 
-    Generators run in training mode: running statistics need more than an epoch to settle.
+    Generators run in training mode: running statistics need more than an epoch to converge.
     """
     samples = {
         m: grayscale(x[:: max(1, len(x) // COLLAPSE_IMAGES)][:COLLAPSE_IMAGES]) for m, x in images.items()

@@ -1,4 +1,4 @@
-"""Checks of the arrays and tensors that metrics and re-ranking are given."""
+"""Checks of the arrays and tensors passed to metrics and re-ranking."""
 
 from __future__ import annotations
 

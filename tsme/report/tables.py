@@ -48,7 +48,7 @@ def _cell(figure: dict[str, Any]) -> str:
 
 
 def _over(results: Sequence[EvaluationResult]) -> str:
-    """What a mean is over: the number of trials, or of draws and how they were drawn."""
+    """Over how many trials a mean is taken, or over how many draws and how they were drawn."""
     draws = {result.draw for result in results if result.draw is not None}
     count, what = (len(draws), "draw") if draws else (len(results), "trial")
     by = "".join(sorted({f" ({result.drawn_by})" for result in results if result.drawn_by}))

@@ -21,8 +21,8 @@ from tsme.storage.object_store import AnyPath, RemotePath
 def replacing(path: AnyPath) -> Iterator[Path]:
     """A temporary file to write to, which becomes `path` if the block succeeds.
 
-    It gets the permissions of any new file: safetensors would make it readable by its owner only, but
-    other accounts search with the weights in shared folders.
+    It gets the permissions of any new file. safetensors would make it readable by its owner only, but
+    other accounts may use the weights in a shared folder.
 
     Raises UserError naming the file if it cannot be written, for example on a full disk; an earlier
     file at `path` is then unchanged.

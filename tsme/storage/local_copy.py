@@ -48,7 +48,7 @@ class LocalCopy:
         return _download(self.folder, self.version)
 
 
-@cache  # one look per process
+@cache  # checked once per process
 def _download(folder: RemotePath, version: str) -> Path:
     target = cache_folder() / f"data-{version}"
     if target.is_dir():

@@ -1,1 +1,1 @@
-"""Training: one loop, a task for each stage, and the chain of both."""
+"""Training: one loop, a task for each stage, and both stages of a trial in sequence."""

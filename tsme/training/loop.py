@@ -20,7 +20,7 @@ class Diverged(JobFailed):
 
 
 class Task(Protocol):
-    """What the loop trains: a stage's networks, batches and optimisers.
+    """A stage's networks, batches and optimisers, as `fit` uses them.
 
     `lr_key` is the configuration key of its learning rate, if there is one.
     """

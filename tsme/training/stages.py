@@ -1,4 +1,4 @@
-"""Both stages of one trial, one after the other, as a single stream of epochs."""
+"""Both stages of one trial, one after the other, as a single iterator of epochs."""
 
 from __future__ import annotations
 

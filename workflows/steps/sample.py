@@ -82,7 +82,7 @@ class SampleJob:
 def with_best(results: Iterator[EpochResult], best: dict[str, float]) -> Iterator[EpochResult]:
     """Add the best validation mAP so far and its epoch to stage 2's metrics and checkpoints.
 
-    `best` is that of the epochs before. Of equal epochs the first is the best.
+    `best` is that of earlier epochs. Among equal epochs, the first counts as the best.
     """
     for result in results:
         if result.stage == "reid":

@@ -87,7 +87,7 @@ def _validation_set(training: TrialTraining) -> str:
         "dataset",
         data=training.images.fingerprint,
         trial=training.trial,
-        people=training.validation.identities,
+        identities=training.validation.identities,
     )
 
 
@@ -140,10 +140,10 @@ def _print_choice(run: WorkflowRun, choice: Choice) -> None:
 
 
 def doubt_about(best: Sample, config: Config) -> str:
-    """Why the best sample may be best by chance; empty if there is no reason to think so.
+    """Why the best sample may be best by chance; empty if nothing suggests it.
 
-    A sample that was best before any could be stopped has hardly learnt: the scores of the first epochs
-    differ by chance when few identities are held out.
+    Scores of the first epochs differ by chance if few identities are held out. So a sample whose best
+    epoch came before any sample could be stopped may not be the best configuration.
     """
     if best.epoch > config.sweep.grace_epochs or best.epoch == config.reid.epochs:
         return ""

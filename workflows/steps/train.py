@@ -34,8 +34,8 @@ def train_trials(
 def require_generators(run: WorkflowRun) -> None:
     """Raise UserError if stage 1 of a trial is needed and has not been trained."""
     trainings = [run.training(run.config, number) for number in run.trials]
-    if any("dsgan" in each.stages and not each.generators_file.is_file() for each in trainings):
-        raise UserError(f"--stage reid: {run.out} holds no generators; run --stage dsgan --resume before")
+    if any("dsgan" in t.stages and not t.generators_file.is_file() for t in trainings):
+        raise UserError(f"--stage reid: {run.out} holds no generators; run --stage dsgan --resume first")
 
 
 def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining], what: str) -> None:
@@ -82,7 +82,7 @@ def _run_threads(functions: Sequence[Callable[[], None]]) -> None:
 
 
 def _group_name(trainings: Mapping[str, TrialTraining]) -> str:
-    """Ray Train continues a run of the same name, so the name is a digest of what is trained."""
+    """A digest of what is trained, because Ray Train continues a run of the same name."""
     trials = "-".join(f"{n:02d}" for n in dict.fromkeys(t.trial for t in trainings.values()))
     config = next(iter(trainings.values())).config
     keys = [training.model_key for training in trainings.values()]

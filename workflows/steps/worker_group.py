@@ -55,7 +55,7 @@ def train_group(jobs: list[TrainJob], board: ActorHandle, name: str, storage: An
         ray.train.RunConfig(
             name=name,
             storage_path=str(storage),
-            # Without a limit of its own, the controller waits for ever for a GPU that does not exist.
+            # Without this limit the controller would wait forever for a GPU that does not exist.
             failure_config=ray.train.FailureConfig(
                 max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES
             ),
@@ -87,7 +87,7 @@ def train_worker(parameters: dict[str, Any]) -> None:
         for job in jobs:
             if not worker.broadcast(job.training.is_done()):
                 train_job(job, worker, parameters["board"], state, checkpoints)
-        _wait_for_uploads()  # before their folder goes
+        _wait_for_uploads()  # before their folder is deleted
 
 
 def _silent(message: str) -> None:

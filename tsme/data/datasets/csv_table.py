@@ -68,10 +68,11 @@ def read_csv_table(file: Path) -> Dataset:
     if not faults:  # else the faults may be the reason
         faults += too_few or too_few_faults(fit, file.name, "identities with split 'train' are")
     if not faults and "split" not in table.header:
-        drawn = (
-            f"no split column: {len(fit.all_identities)} identities, drawn at random, are for training"
+        counts = len(fit.all_identities), len(trial.test.all_identities)
+        warnings.append(
+            f"no split column: {counts[0]} identities, drawn at random, are for training, the other "
+            f"{counts[1]} for testing"
         )
-        warnings.append(f"{drawn}, the other {len(trial.test.all_identities)} for testing")
     validation = tuple(sorted(set(trial.validation) & set(fit.identities)))
     return Dataset(
         name="csv",

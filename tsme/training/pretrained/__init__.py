@@ -1,6 +1,7 @@
-"""Backbone weights that come with the package, so that the demo need not train them first.
+"""Backbone weights that come with the package, so that the demo does not have to train them.
 
-Files are named by their key, as in a run's folder. `python -m tsme.training.pretrained` makes them again.
+Files are named by their key, as in a run's folder. `python -m tsme.training.pretrained` trains them
+again.
 """
 
 from pathlib import Path
