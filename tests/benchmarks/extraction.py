@@ -1,4 +1,4 @@
-"""Descriptors of a modality's test images: from stored translations, or translated on the way.
+"""Embeddings of a modality's test images: from stored translations, or translated on the way.
 
 The reference always translates on the way, as published, by both generators.
 """
@@ -87,7 +87,7 @@ def prepare_online(setting: Setting) -> Work:
             side.network, side.images, side.translations, MODALITY, setting.device
         )
         if not torch.equal(online, stored):
-            raise Disagreement("descriptors with stored and online translations are not the same bits")
+            raise Disagreement("embeddings with stored and online translations are not the same bits")
         _within(online, reference(), ROUNDED_TOLERANCE)
         return f"the bits of stored translations; within {ROUNDED_TOLERANCE:g} of the reference"
 
@@ -106,7 +106,7 @@ def prepare_stored(setting: Setting, *, precision: Precision) -> Work:
         tolerance = TOLERANCES[precision]
         expected = describe_stored(side.plain_network, side.images, side.translations, MODALITY)
         _within(mine(), expected, tolerance)
-        return f"descriptors with the same translations within {tolerance:g}, relative"
+        return f"embeddings with the same translations within {tolerance:g}, relative"
 
     inputs = side.plain_network, side.plain_translators, side.images, MODALITY
     reference = partial(describe, *inputs)
@@ -116,7 +116,7 @@ def prepare_stored(setting: Setting, *, precision: Precision) -> Work:
 def _within(found: Tensor, expected: Tensor, tolerance: float) -> None:
     difference = relative_difference(found, expected)
     if not difference <= tolerance:  # so that NaN disagrees
-        raise Disagreement(f"descriptors differ by {difference:.2g}, more than {tolerance:g}")
+        raise Disagreement(f"embeddings differ by {difference:.2g}, more than {tolerance:g}")
 
 
 BENCHMARKS = [

@@ -168,7 +168,7 @@ def broadcast(what: str, ours: Any, reference: Any, tolerance: float) -> None:
 
 
 def relative_difference(ours: Tensor, reference: Tensor) -> float:
-    """The largest |ours - reference| / |reference| over the descriptors (n, d)."""
+    """The largest |ours - reference| / |reference| over the embeddings (n, d)."""
     ours, reference = ours.double(), reference.double()
     return float(((ours - reference).norm(dim=1) / reference.norm(dim=1)).max())
 

@@ -31,7 +31,7 @@ def describe_stored(
     device: torch.device,
     precision: Precision = "float32",
 ) -> Tensor:
-    """Descriptors (n, d) of uint8 images and their stored translations, (n, 3, H, W) each."""
+    """Embeddings (n, d) of uint8 images and their stored translations, (n, 3, H, W) each."""
     return embed_images(network, images, translations, modality, device, precision=precision)
 
 
@@ -42,7 +42,7 @@ def embed(
     modality: Modality,
     device: torch.device,
 ) -> Tensor:
-    """Descriptors (n, d) of uint8 images (n, 3, H, W), translated on the way."""
+    """Embeddings (n, d) of uint8 images (n, 3, H, W), translated on the way."""
     translations = translate(generators, images, modality, device)
     return describe_stored(network, images, translations, modality, device)
 

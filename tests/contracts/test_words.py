@@ -19,6 +19,8 @@ RETIRED = {
     r"replay[ _]pool": "image pool",
     r"pixel[ _]?store": "image cache",
     r"hurry": "short_timeouts",
+    r"descriptors?": "embedding",
+    r"judges?": "discriminator",
 }
 # Parts of identifiers count as words: train_lane contains "lane".
 PATTERN = re.compile(rf"(?<![a-z])(?:{'|'.join(RETIRED)})(?![a-z])", re.IGNORECASE)

@@ -186,9 +186,9 @@ def test_a_registered_model_loads_by_name_and_embeds_images(finished, monkeypatc
     mlflow.set_tracking_uri(uri)
     model = mlflow.pyfunc.load_model("models:/tsme-regdb@champion")
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 20, 3), dtype=np.uint8)
-    descriptors = model.predict(images, params={"modality": "infrared", "trial": 2})
-    assert descriptors.shape == (3, 6 * 16)
-    np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 6**0.5, rtol=1e-5)
+    embeddings = model.predict(images, params={"modality": "infrared", "trial": 2})
+    assert embeddings.shape == (3, 6 * 16)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 6**0.5, rtol=1e-5)
 
 
 def test_a_failed_run_leaves_no_mlflow_run_open(finished, tiny_config, tiny_data):

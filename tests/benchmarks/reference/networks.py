@@ -154,7 +154,7 @@ class PlainReid(nn.Module):
         return outputs
 
     def embed(self, images: Tensor, translations: Tensor, modality: Modality) -> Tensor:
-        """Descriptors (B, 6 E): a normalised embedding of every stripe of the fused map."""
+        """Embeddings (B, 6 E): a normalised embedding of every stripe of the fused map."""
         real, translated = self.maps(images, translations, modality)
         pooled = F.adaptive_avg_pool2d((real + translated) / 2, (KINDS["fused"], 1))
         pieces = []

@@ -126,7 +126,7 @@ class ReidTraining:
 def describe(
     network: PlainReid, generators: PlainTranslators, images: Tensor, modality: Modality
 ) -> Tensor:
-    """Descriptors (n, 6 E) of uint8 images (n, 3, H, W), translated on the way.
+    """Embeddings (n, 6 E) of uint8 images (n, 3, H, W), translated on the way.
 
     As published, both generators translate every batch, and one of the translations is used.
     """
@@ -146,7 +146,7 @@ def describe(
 def describe_stored(
     network: PlainReid, images: Tensor, translations: Tensor, modality: Modality
 ) -> Tensor:
-    """Descriptors (n, 6 E) of uint8 images and given translations, (n, 3, H, W) each."""
+    """Embeddings (n, 6 E) of uint8 images and given translations, (n, 3, H, W) each."""
     network.eval()
     device = next(network.parameters()).device
     real, translated = (to_range(x).to(device) for x in (images, translations))
@@ -182,33 +182,36 @@ class DsganTraining:
             self.generators.visible_to_infrared,
             self.generators.infrared_to_visible,
         )
-        judges, weights = self.discriminators, self.config.dsgan.loss
-        translate, judge = self.optimizers
+        discriminators, weights = self.discriminators, self.config.dsgan.loss
+        generator_optimizer, discriminator_optimizer = self.optimizers
 
-        translate.zero_grad()
+        generator_optimizer.zero_grad()
         fake_infrared = visible_to_infrared(visible)
         fake_visible = infrared_to_visible(infrared)
-        adversarial = _least_squares(judges.visible(fake_visible), 1.0)
-        adversarial = adversarial + _least_squares(judges.infrared(fake_infrared), 1.0)
+        adversarial = _least_squares(discriminators.visible(fake_visible), 1.0)
+        adversarial = adversarial + _least_squares(discriminators.infrared(fake_infrared), 1.0)
         cycle = F.l1_loss(infrared_to_visible(fake_infrared), visible)
         cycle = cycle + F.l1_loss(visible_to_infrared(fake_visible), infrared)
         identity = F.l1_loss(infrared_to_visible(visible), visible)
         identity = identity + F.l1_loss(visible_to_infrared(infrared), infrared)
         total = adversarial + weights.cycle * cycle + weights.identity * identity
         total.backward()
-        translate.step()
+        generator_optimizer.step()
 
-        judge.zero_grad()  # of what the generators' step left there
-        judged = 0.0
-        sides = (judges.visible, visible, fake_visible), (judges.infrared, infrared, fake_infrared)
+        discriminator_optimizer.zero_grad()  # of what the generators' step left there
+        discriminator_loss = 0.0
+        sides = (
+            (discriminators.visible, visible, fake_visible),
+            (discriminators.infrared, infrared, fake_infrared),
+        )
         for pool, (network, real, fake) in zip(self.pools, sides, strict=True):
             seen = pool.exchange(fake, self.random)
             loss = (_least_squares(network(real), 1.0) + _least_squares(network(seen), 0.0)) / 2
             loss.backward()
-            judged += loss.item()
-        judge.step()
+            discriminator_loss += loss.item()
+        discriminator_optimizer.step()
         terms = {"adversarial": adversarial, "cycle": cycle, "identity": identity, "total": total}
-        return {name: term.item() for name, term in terms.items()} | {"discriminator": judged}
+        return {name: term.item() for name, term in terms.items()} | {"discriminator": discriminator_loss}
 
 
 def _least_squares(scores: Tensor, wanted: float) -> Tensor:

@@ -164,12 +164,12 @@ def test_translators_send_each_image_through_the_right_generators():
     assert not torch.allclose(got.fake_infrared, got.same_visible)
 
 
-def test_discriminators_judge_their_own_modality():
+def test_discriminators_score_their_own_modality():
     torch.manual_seed(0)
-    judges, images = Discriminators(4), [picture(seed) for seed in range(4)]
-    scores = judges(*images)
-    expected = [judges.visible(images[0]), judges.visible(images[1])]
-    expected += [judges.infrared(images[2]), judges.infrared(images[3])]
+    discriminators, images = Discriminators(4), [picture(seed) for seed in range(4)]
+    scores = discriminators(*images)
+    expected = [discriminators.visible(images[0]), discriminators.visible(images[1])]
+    expected += [discriminators.infrared(images[2]), discriminators.infrared(images[3])]
     names = ("real_visible", "fake_visible", "real_infrared", "fake_infrared")
     for name, value in zip(names, expected, strict=True):
         torch.testing.assert_close(getattr(scores, name), value, msg=name)

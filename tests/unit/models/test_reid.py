@@ -177,7 +177,7 @@ def naive_head(head, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_descriptor_is_six_normalised_fused_embeddings_side_by_side(network, modality):
+def test_embedding_is_six_normalised_fused_embeddings_side_by_side(network, modality):
     image, translation = picture(6, 3), picture(7, 3)
     with torch.no_grad():
         got = network.embed(image, translation, modality)
@@ -191,7 +191,7 @@ def test_descriptor_is_six_normalised_fused_embeddings_side_by_side(network, mod
     torch.testing.assert_close(got.reshape(3, 6, E).norm(dim=2), torch.ones(3, 6))
 
 
-def test_descriptor_uses_the_streams_of_its_own_modality(network):
+def test_embedding_uses_the_streams_of_its_own_modality(network):
     image, translation = picture(6), picture(7)
     with torch.no_grad():
         before = network.embed(image, translation, "visible")
@@ -205,7 +205,7 @@ def test_descriptor_uses_the_streams_of_its_own_modality(network):
             stream.backbone.conv1.weight.copy_(weights)
 
 
-def test_descriptor_does_not_depend_on_its_neighbours(network):
+def test_embedding_does_not_depend_on_its_neighbours(network):
     image, translation = picture(6, 4), picture(7, 4)
     with torch.no_grad():
         together = network.embed(image, translation, "visible")

@@ -119,18 +119,24 @@ def test_operations_of_a_test_image(recipe):
 
 
 def test_operations_of_a_pair_of_stage_one(recipe):
-    """Six translations, their judges, and the step of the discriminators."""
+    """Six translations, their scores, and the step of the discriminators."""
     with torch.device("meta"):
-        networks, judges = Generators(recipe.dsgan), Discriminators(recipe.dsgan.discriminator_width)
+        networks, discriminators = (
+            Generators(recipe.dsgan),
+            Discriminators(recipe.dsgan.discriminator_width),
+        )
         image = torch.zeros(1, 3, 288, 144)
 
         def step() -> None:
-            judges.requires_grad_(False)
+            discriminators.requires_grad_(False)
             made = networks(image, image)
-            scores = judges.visible(made.fake_visible), judges.infrared(made.fake_infrared)
+            scores = (
+                discriminators.visible(made.fake_visible),
+                discriminators.infrared(made.fake_infrared),
+            )
             generator_losses(made, image, image, *scores, recipe.dsgan.loss)["total"].backward()
-            judges.requires_grad_(True)
-            seen = judges(image, made.fake_visible.detach(), image, made.fake_infrared.detach())
+            discriminators.requires_grad_(True)
+            seen = discriminators(image, made.fake_visible.detach(), image, made.fake_infrared.detach())
             discriminator_loss(seen).backward()
 
         assert flops(step) == pytest.approx(372.2, abs=0.1)

@@ -64,7 +64,7 @@ def test_outputs_losses_and_gradients_are_those_of_the_plain_way(networks):
         assert bool(parameter.grad.any())
 
 
-def test_descriptors_are_those_of_the_plain_way(networks):
+def test_embeddings_are_those_of_the_plain_way(networks):
     ours, plain = (network.eval() for network in networks)
     with torch.no_grad():
         for modality in ("visible", "infrared"):
