@@ -11,7 +11,7 @@ import pytest
 
 from workflows.cli.main import main
 
-COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "index", "search"]
+COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "index", "search", "serve"]
 COMMANDS += ["data", "data synth", "data check"]
 
 
@@ -78,6 +78,7 @@ def test_help_on_every_level(capsys: pytest.CaptureFixture[str], command: str):
         (["index", "DATA", "--model", "m", "--out", "new", "--modality", "thermal"], "thermal"),
         (["search", "--model", "m", "--gallery", "DATA", "--query", "q.png"], "q.png"),
         (["search", "--model", "m", "--gallery", "DATA", "--query", "q.png", "--top", "0"], "--top"),
+        (["serve", "--model", "m", "--index", "DATA"], "DATA"),
         (["data", "synth", "DATA", "--ids", "8"], "DATA"),
         (["data", "synth", "new", "--ids", "1"], "1"),
     ],

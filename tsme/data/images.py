@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from tsme.errors import UserError
 
+UPLOAD_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 READ_AHEAD = 256  # files decoded before they are consumed
 # Pillow's decoders raise these for damaged files, depending on the format.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -23,16 +25,43 @@ def open_image(path: Path) -> Image.Image:
     """The decoded RGB image at `path`, upright. Raises UserError naming the file and the reason."""
     try:
         with Image.open(path) as image:
-            # Pillow would clip these to 255 and return a white image.
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"more than 8 bits per channel, mode {image.mode}; convert it")
-            # Phones store the sensor's image and its orientation separately.
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return _upright_rgb(image)
     except _DECODE_ERRORS as error:
-        # Some messages repeat the path.
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "unknown format" if unknown else getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read as an image ({reason}); restore it") from error
+        raise UserError(f"{path}: cannot be read as an image ({_reason(error)}); restore it") from error
+
+
+def decode_image(content: bytes, max_pixels: int) -> Image.Image:
+    """The RGB image, upright, in the bytes of a file that a stranger sends: of a common format only.
+
+    Raises UserError if it is none, or if its header announces more than `max_pixels`.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=UPLOAD_FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                size = f"{image.width} x {image.height} pixels"
+                raise UserError(
+                    f"the image has {size}; at most {max_pixels / 1e6:g} million are accepted"
+                )
+            return _upright_rgb(image)
+    except UserError:
+        raise
+    except _DECODE_ERRORS as error:
+        known = ", ".join(UPLOAD_FORMATS)
+        raise UserError(f"not a readable image ({_reason(error)}); send {known}") from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    # Pillow would clip these to 255 and return a white image.
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"more than 8 bits per channel, mode {image.mode}; convert it")
+    # Phones store the sensor's image and its orientation separately.
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow says; some of its messages repeat the path."""
+    unknown = isinstance(error, UnidentifiedImageError)
+    return "unknown format" if unknown else str(getattr(error, "strerror", None) or error)
 
 
 def decode(files: Sequence[Path], height: int, width: int) -> Iterator[NDArray[np.uint8]]:

@@ -11,6 +11,7 @@ from tsme.errors import JobFailed, UserError
 from workflows.cli.data import data_app
 from workflows.cli.run import demo, run
 from workflows.cli.search import index, search
+from workflows.cli.serve import serve
 from workflows.cli.test import test
 from workflows.cli.train import ablate, sweep, train
 from workflows.cluster import environment
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help takes a quarter of a second longer
     help="Visible-infrared person re-identification by two-stage modality enhancement.",
 )
-for command in (demo, run, train, sweep, ablate, test, index, search):
+for command in (demo, run, train, sweep, ablate, test, index, search, serve):
     app.command()(command)
 app.add_typer(data_app, name="data")
 
