@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -108,3 +113,34 @@ def test_compose_services_wait_for_healthy_services():
         assert service["read_only"] and service["cap_drop"] == ["ALL"]
     once = {"keys", "demo"}
     assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == once
+
+
+def test_hadolint_accepts_the_dockerfile():
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint is not packaged for this platform")
+    done = subprocess.run([hadolint, ROOT / "docker" / "Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.gpu.yaml"]])
+def test_docker_compose_accepts_its_files(files: list[str]):
+    compose = ["docker", "compose"]
+    if (
+        shutil.which("docker") is None
+        or subprocess.run([*compose, "version"], capture_output=True).returncode
+    ):
+        pytest.skip("docker compose is not installed")
+    options = [f"--file={ROOT / 'docker' / file}" for file in files]
+    done = subprocess.run([*compose, *options, "config", "--quiet"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_gpus_are_for_the_worker_alone():
+    text = (ROOT / "docker" / "compose.gpu.yaml").read_text()
+    (name,) = yaml.safe_load(text)["services"]
+    assert name == "worker" and "TSME_TARGET=cuda" in text
+
+
+def test_images_name_their_version():
+    assert f'org.opencontainers.image.version="{PROJECT["version"]}"' in stages()["packages"]
