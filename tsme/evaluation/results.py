@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tsme.data.types import Trial
@@ -21,7 +21,8 @@ class EvaluationResult:
 
     `trial` numbers the division into training and test identities, `draw` the random gallery where
     there is one; `model` is the key of the weights, `model_trial` the trial they were trained on, and
-    `seen_identities` the number of test identities among their training identities.
+    `seen_identities` the number of test identities among their training identities. `cmc[k - 1]` is
+    Rank-k, as in `RankingMetrics`; it is empty in files of earlier versions.
     """
 
     trial: int
@@ -45,6 +46,7 @@ class EvaluationResult:
     drawn_by: str = ""
     flip: bool = False
     rerank: bool = False
+    cmc: list[float] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -80,6 +82,7 @@ class EvaluationResult:
             drawn_by=search.drawn_by,
             flip=flip,
             rerank=rerank,
+            cmc=metrics.cmc.tolist(),
         )
 
     @property
