@@ -50,6 +50,17 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     return values
 
 
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a.b": value} from nested dictionaries."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def _unknown_key(key: str, parent: str, node: Mapping[str, Any]) -> UserError:
     place = f"under {parent}" if parent else "at the top"
     return UserError(f"--set {key}: no such key; {place} there are: {', '.join(node)}")

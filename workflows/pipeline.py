@@ -12,7 +12,7 @@ from workflows.run import RunOptions, open_run
 from workflows.steps.evaluate import evaluate_trials
 from workflows.steps.pretrain import pretrain_backbones
 from workflows.steps.register import promote_version, register_version
-from workflows.steps.results import write_results
+from workflows.steps.results import write_report, write_results
 from workflows.steps.sweep import choose_configuration
 from workflows.steps.train import require_generators, train_trials
 
@@ -26,7 +26,9 @@ def run_workflow(options: RunOptions, console: Console) -> dict[str, Any]:
         version = register_version(run, choice, weights)
         results = evaluate_trials(run, weights, searches)  # on test identities
         decision = promote_version(run, choice, version)  # by the validation score
-        return write_results(run, choice, results, version, decision)
+        content = write_results(run, choice, results, version, decision)
+        write_report(run)  # report.html, from the files that the steps have left
+    return content
 
 
 def train_and_evaluate(

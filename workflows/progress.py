@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -50,11 +51,16 @@ class Display:
 
     A finished stage is a line. An unfinished one is a bar on a terminal; in a log, a line for every
     minute of training. With `resources`, the display also reports when the cluster no longer has room
-    for a training run of that size.
+    for a training run of that size. `record` is called with every event.
     """
 
-    def __init__(self, console: Console, resources: ResourcesConfig | None = None) -> None:
-        self.console, self.resources = console, resources
+    def __init__(
+        self,
+        console: Console,
+        resources: ResourcesConfig | None = None,
+        record: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.console, self.resources, self.record = console, resources, record
         self.missing: str | None = None
         # On the driver's node, so that the loss of another node does not end the board.
         driver_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -110,6 +116,8 @@ class Display:
             self.missing = missing
 
     def _show_epoch(self, event: Event) -> None:
+        if self.record is not None:
+            self.record(event)
         key = (event.label, event.stage)
         name = f"{event.label} {event.stage}"
         if key not in self.tasks:

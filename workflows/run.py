@@ -25,10 +25,12 @@ from tsme.storage.object_store import AnyPath, RemotePath
 from tsme.storage.tensors import set_damaged_aside
 from tsme.training.trial import TrialTraining
 from workflows import STARTED
-from workflows.cluster.environment import in_submitted_job
+from workflows.cluster.environment import in_submitted_job, log_place
 from workflows.cluster.resources import fit_resources
 from workflows.cluster.session import cluster
 from workflows.cluster.shared_storage import require_shared
+from workflows.status import StatusFile
+from workflows.tracking.provenance import command_line
 from workflows.tracking.runs import MlflowRun, check_store, experiment_name, open_parent_run
 from workflows.tracking.server import redact, sqlite_file, tracking_uri
 
@@ -66,11 +68,18 @@ class WorkflowRun:
     console: Console
     samples: int
     model_name: str
+    status: StatusFile
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Print a step's name and add its seconds to the timeline."""
+    def step(
+        self, name: str, *, total: int = 0, slots: int = 1, epochs: dict[str, int] | None = None
+    ) -> Iterator[None]:
+        """Print a step's name and add its seconds to the timeline.
+
+        `total` parts, `slots` of them side by side, that train so many `epochs` by stage: see StepStatus.
+        """
         self.console.print(f"[bold]{name}[/bold]")
+        self.status.begin(name, total, slots, epochs or {})
         began = time.monotonic()
         yield
         self.add_step(name, time.monotonic() - began)
@@ -123,7 +132,7 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
     if isinstance(out, Path):  # object stores guard what they hold
         for message in set_damaged_aside(out / "stages"):
             console.print(f"note: {message}", soft_wrap=True)
-    with cluster():
+    with StatusFile(out, command_line(), log_place()) as status, cluster():
         config = fit_resources(config, console)
         uri = tracking_uri(mlflow_folder, previous.get("mlflow_uri"))
         mlflow_run = open_parent_run(
@@ -138,7 +147,9 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
                 soft_wrap=True,
             )
             samples, model = max(1, options.samples), options.model_name or f"tsme-{config.dataset}"
-            run = WorkflowRun(config, data, out, trials, images, mlflow_run, console, samples, model)
+            run = WorkflowRun(
+                config, data, out, trials, images, mlflow_run, console, samples, model, status
+            )
             run.add_step("start", time.monotonic() - STARTED)
             yield run
         except BaseException as error:

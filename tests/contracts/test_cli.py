@@ -12,6 +12,7 @@ import pytest
 from workflows.cli.main import main
 
 COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "index", "search", "serve"]
+COMMANDS += ["report", "status"]
 COMMANDS += ["data", "data synth", "data check"]
 
 
@@ -81,6 +82,8 @@ def test_help_on_every_level(capsys: pytest.CaptureFixture[str], command: str):
         (["serve", "--model", "m", "--index", "DATA"], "DATA"),
         (["data", "synth", "DATA", "--ids", "8"], "DATA"),
         (["data", "synth", "new", "--ids", "1"], "1"),
+        (["report", "nowhere"], "nowhere"),
+        (["report", "DATA"], "results.json"),
     ],
 )  # fmt: skip
 def test_bad_usage_is_one_line_that_names_it(

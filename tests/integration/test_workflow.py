@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from rich.console import Console
 from tsme.config import Config, EvaluationConfig
 from tsme.errors import UserError
 from tsme.settings import override
+from workflows.cli.report import status_lines
 from workflows.evaluate_weights import evaluate_weights
 from workflows.pipeline import run_workflow
 from workflows.run import RunOptions, open_run
+from workflows.status import read_status
 
 SAMPLES = 2
 
@@ -121,6 +124,29 @@ def test_the_parent_run_records_configuration_code_and_data(finished):
     assert parent.inputs.dataset_inputs[0].dataset.digest == results["data_fingerprint"]
     mean = results["summary"]["visible-to-infrared"]["rank1"]["mean"]
     assert parent.data.metrics["visible-to-infrared/rank1_mean"] == mean
+
+
+def test_the_report_has_all_parts_and_is_the_parent_runs_artifact(finished):
+    folder, results = finished
+    page = (folder / "out" / "report.html").read_text()
+    assert 'class="missing"' not in page
+    mean = 100 * results["summary"]["visible-to-infrared"]["mAP"]["mean"]
+    assert f"{mean:.2f}<" in page
+    assert results["trials"][0]["cmc"][0] == results["trials"][0]["rank1"]
+    artifacts = {each.path for each in client(folder).list_artifacts(results["mlflow_run"])}
+    assert {"report.html", "results.json"} <= artifacts
+    history = json.loads((folder / "out" / "history.json").read_text())
+    curves = {each["name"]: each["curves"] for each in history}
+    assert curves["trial 01 stage 1 dsgan"]["loss/total"]["epochs"] == [1, 2]
+    assert all(each["place"].endswith("CPU") for each in history)
+
+
+def test_the_status_says_that_the_run_has_finished(finished):
+    folder, _ = finished
+    lines = list(status_lines(folder / "out", read_status(folder / "out"), time.time()))
+    assert "finished" in lines[0]
+    done = [line.split()[1].rstrip(":") for line in lines if line.startswith("  done")]
+    assert done == ["start", "sweep", "train", "register", "evaluate", "promote", "report"]
 
 
 def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):

@@ -32,8 +32,8 @@ def results_table(dataset: DatasetName, results: Sequence[EvaluationResult]) -> 
     table.add_column("over", justify="right")
     for protocol, figures in summarise(results).items():
         group = [result for result in results if result.protocol == protocol]
-        cells = [_cell(figures[figure]) for figure in FIGURES]
-        table.add_row("TSME", protocol.replace("-to-", " to "), *cells, _over(group))
+        cells = [cell(figures[figure]) for figure in FIGURES]
+        table.add_row("TSME", protocol.replace("-to-", " to "), *cells, over(group))
     foreign = {r.trial: r for r in results if r.trial != r.model_trial or r.seen_identities}
     table.caption = "; ".join(
         f"trial {r.trial} with weights of trial {r.model_trial}, which were trained on "
@@ -43,11 +43,12 @@ def results_table(dataset: DatasetName, results: Sequence[EvaluationResult]) -> 
     return table
 
 
-def _cell(figure: dict[str, Any]) -> str:
+def cell(figure: dict[str, Any]) -> str:
+    """A figure as "mean ± standard deviation", in per cent."""
     return str(Spread(**figure))
 
 
-def _over(results: Sequence[EvaluationResult]) -> str:
+def over(results: Sequence[EvaluationResult]) -> str:
     """Over how many trials a mean is taken, or over how many draws and how they were drawn."""
     draws = {result.draw for result in results if result.draw is not None}
     count, what = (len(draws), "draw") if draws else (len(results), "trial")
@@ -59,7 +60,7 @@ def result_lines(label: str, results: Sequence[EvaluationResult]) -> list[str]:
     """Rank-1 and mAP of one trial, for example "trial 01", by protocol; means over gallery draws."""
     return [
         f"  {label}: {protocol.replace('-to-', ' to ')} "
-        f"Rank-1 {_cell(figures['rank1'])}, mAP {_cell(figures['mAP'])}"
+        f"Rank-1 {cell(figures['rank1'])}, mAP {cell(figures['mAP'])}"
         for protocol, figures in summarise(results).items()
     ]
 

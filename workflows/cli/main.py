@@ -9,6 +9,7 @@ import typer
 
 from tsme.errors import JobFailed, UserError
 from workflows.cli.data import data_app
+from workflows.cli.report import report, resume_command, status
 from workflows.cli.run import demo, run
 from workflows.cli.search import index, search
 from workflows.cli.serve import serve
@@ -25,7 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help takes a quarter of a second longer
     help="Visible-infrared person re-identification by two-stage modality enhancement.",
 )
-for command in (demo, run, train, sweep, ablate, test, index, search, serve):
+COMMANDS = (demo, run, train, sweep, ablate, test, index, search, serve, report, status)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(data_app, name="data")
 
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error that the user can fix is one line on standard error."""
     environment.prepare()
     try:
-        status = app(arguments, standalone_mode=False)
+        exit_status = app(arguments, standalone_mode=False)
     except UserError as error:
         _fail(str(error), 2)
     except JobFailed as error:
@@ -44,9 +46,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         # A usage error: typer's exception types are not public.
         _fail(error.format_message() or "which command? --help lists them", 2)
-    if status == INTERRUPTED:
-        _fail("interrupted; finished work is kept, and --resume continues a run", INTERRUPTED)
-    sys.exit(status)
+    if exit_status == INTERRUPTED:
+        again = resume_command(sys.argv[1:] if arguments is None else arguments)
+        kept = f"; finished work is kept, continue with: {again}" if again else ""
+        _fail(f"interrupted{kept}", INTERRUPTED)
+    sys.exit(exit_status)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
@@ -34,6 +35,17 @@ RAY_DEFAULTS = {
 def in_submitted_job() -> bool:
     """Whether this process is the driver of `ray job submit`, whose working folder is temporary."""
     return JOB_CONFIG_VARIABLE in os.environ
+
+
+def log_place() -> str:
+    """Where this process prints: a file, or the command that shows a submitted job's log; else empty."""
+    if in_submitted_job():
+        metadata = json.loads(os.environ[JOB_CONFIG_VARIABLE]).get("metadata") or {}
+        return f"ray job logs {metadata.get('job_submission_id', '')}".strip()
+    try:
+        return os.path.realpath("/proc/self/fd/1") if stat.S_ISREG(os.fstat(1).st_mode) else ""
+    except OSError:  # standard output is closed
+        return ""
 
 
 def job_environment() -> dict[str, str]:

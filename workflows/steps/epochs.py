@@ -6,6 +6,7 @@ Ray Train's workers, Ray Tune's samples and the pretraining actor all call `run_
 from __future__ import annotations
 
 import hashlib
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -51,9 +52,11 @@ class EpochLog:
             Event(self.label, result.stage, result.epoch, result.epochs, summary, result.seconds)
         )
 
-    def log_precision(self, config: Config, worker: Worker) -> None:
-        """Log the precision of stages whose configuration says "auto"."""
+    def log_place(self, config: Config, worker: Worker) -> None:
+        """Log the host, the device, and the precision of stages whose configuration says "auto"."""
+        device = "CPU" if worker.device.type == "cpu" else torch.cuda.get_device_name(worker.device)
         for stage, run in self.runs.items():
+            run.tag({"host": platform.node(), "device": device})
             if getattr(config, stage).precision == "auto":
                 precision = auto_precision(worker.device)
                 self.board.post.remote(f"{self.label} {stage}: precision {precision}")

@@ -25,6 +25,7 @@ from tsme.data.types import Trial
 from tsme.errors import failure
 from tsme.evaluation.evaluator import embed_trial, require_own_weights, score_search
 from tsme.evaluation.features import Embeddings
+from tsme.evaluation.inspection import Translations, inspect_trial, translate_examples
 from tsme.evaluation.protocols import Search
 from tsme.evaluation.results import FIGURES, EvaluationResult
 from tsme.models.checkpoint import Provenance, load_model
@@ -34,19 +35,27 @@ from tsme.storage.object_store import AnyPath
 from workflows.cluster.resources import worker_task
 from workflows.run import WorkflowRun
 
-Embedded = tuple[Provenance, dict[bool, Embeddings]]
+
+class Embedded(NamedTuple):
+    """Embeddings of a trial's test images by `flip`; translations of some of them, if asked for."""
+
+    provenance: Provenance
+    embeddings: dict[bool, Embeddings]
+    translations: Translations
 
 
 class EvaluationJob(NamedTuple):
     """Weights to evaluate by `searches` on a trial's test identities.
 
-    The weights are a file that every node can read, or a reference to the file's content.
+    The weights are a file that every node can read, or a reference to the file's content. `inspection`
+    is the file that keeps what the report shows of the trial; without one, nothing is kept.
     """
 
     trial: int
     weights: AnyPath | ray.ObjectRef
     searches: list[Search]
     evaluation: EvaluationConfig
+    inspection: AnyPath | None = None
 
 
 def evaluate_trials(
@@ -54,7 +63,9 @@ def evaluate_trials(
 ) -> list[EvaluationResult]:
     """Evaluate the weights of each trial by its searches; both are keyed by trial."""
     jobs = {
-        f"trial {n:02d}": EvaluationJob(n, file, searches[n], run.config.evaluation)
+        f"trial {n:02d}": EvaluationJob(
+            n, file, searches[n], run.config.evaluation, file.with_name(f"inspection-{file.stem}.json")
+        )
         for n, file in weights.items()
     }
     return [row for rows in evaluate_jobs(run, jobs).values() for row in rows]
@@ -69,9 +80,10 @@ def evaluate_jobs(
         label: job.weights.with_name(f"evaluation-{keys[label]}.json") for label, job in jobs.items()
     }
     unfinished = {label: job for label, job in jobs.items() if not files[label].exists()}
-    with run.step("evaluate"):
+    with run.step("evaluate", total=len(unfinished)):
         finished = run_evaluations(unfinished, run.images, run.config.resources, console=run.console)
-        for label, rows in finished:
+        for done, (label, rows) in enumerate(finished, 1):
+            run.status.count(done)
             name, key = f"{label} stage 3 evaluation", f"evaluation {keys[label]}"
             child = run.mlflow_run.child(name, key, {"trial": jobs[label].trial})
             for row in rows:
@@ -121,7 +133,7 @@ def run_evaluations(
             bars.advance(bar)
             left[label] -= 1
             if not left[label]:
-                rows = ray.get(refs[label])
+                rows = [row for row in ray.get(refs[label]) if row is not None]
                 for line in result_lines(label, rows):
                     console.print(line, soft_wrap=True)
                 yield label, rows
@@ -130,20 +142,25 @@ def run_evaluations(
 def _submit(
     job: EvaluationJob, images: ImageCache, resources: ResourcesConfig, cross_trial: bool
 ) -> list[ray.ObjectRef]:
-    """Submit a job's tasks; returns references to its rows."""
+    """Submit a job's tasks; returns references to its rows, and to None for its inspection."""
     evaluation = job.evaluation
-    trial = ray.put(images.dataset.trial(job.trial))
+    trial, images_ref = ray.put(images.dataset.trial(job.trial)), ray.put(images)
     flips = (False, True) if evaluation.flip else (False,)
     embed = worker_task(_embed, resources)
     rank = ray.remote(num_cpus=resources.cpus, max_retries=2)(_rank)
     embedded = embed.remote(
-        job.weights, trial, images, flips, evaluation.precision, resources, cross_trial
-    )
+        job.weights, trial, images_ref, flips, evaluation.precision, resources, cross_trial,
+        job.inspection is not None,
+    )  # fmt: skip
     reranks = (False, True) if evaluation.rerank else (False,)
-    return [
+    tasks = [
         rank.remote(embedded, trial, search, flip, rerank)
         for search, flip, rerank in product(job.searches, flips, reranks)
     ]
+    if job.inspection is not None:
+        inspect = worker_task(_inspect, resources.model_copy(update={"gpus": 0}))
+        tasks.append(inspect.remote(embedded, trial, images_ref, job.searches, job.inspection))
+    return tasks
 
 
 def _embed(
@@ -154,6 +171,7 @@ def _embed(
     precision: Precision,
     resources: ResourcesConfig,
     cross_trial: bool,
+    translated: bool,
 ) -> Embedded:
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if resources.gpus else "cpu")
@@ -161,8 +179,9 @@ def _embed(
         model = load_model(file, device)
     if not cross_trial:
         require_own_weights(model.provenance, trial)
-    split = images.split(trial.test)
-    return model.provenance, embed_trial(model, split, device, flips=flips, precision=precision)
+    embeddings = embed_trial(model, images.split(trial.test), device, flips=flips, precision=precision)
+    examples = translate_examples(model.generators, images, trial, device) if translated else {}
+    return Embedded(model.provenance, embeddings, examples)
 
 
 @contextmanager
@@ -178,6 +197,14 @@ def _as_file(weights: AnyPath | bytes) -> Iterator[AnyPath]:
 
 
 def _rank(embedded: Embedded, trial: Trial, search: Search, flip: bool, rerank: bool) -> EvaluationResult:
-    provenance, embeddings = embedded
-    metrics = score_search(embeddings[flip], trial.test, search, reranked=rerank)
-    return EvaluationResult.of(metrics, search, trial, provenance, flip=flip, rerank=rerank)
+    metrics = score_search(embedded.embeddings[flip], trial.test, search, reranked=rerank)
+    return EvaluationResult.of(metrics, search, trial, embedded.provenance, flip=flip, rerank=rerank)
+
+
+def _inspect(
+    embedded: Embedded, trial: Trial, images: ImageCache, searches: list[Search], file: AnyPath
+) -> None:
+    """Write what the report shows of the trial's embeddings, without flip and re-ranking."""
+    embeddings, key = embedded.embeddings[False], embedded.provenance.key
+    inspection = inspect_trial(embeddings, embedded.translations, images, trial, key, searches)
+    write_json(file, inspection.model_dump(mode="json"))

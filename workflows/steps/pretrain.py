@@ -56,7 +56,7 @@ def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> Non
     stage_run = run.mlflow_run.child(
         "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}
     )
-    with Display(run.console, resources) as display:
+    with Display(run.console, resources, run.status.record) as display:
         task = trainer.train.remote(weights, images, labels, file, stage_run, display.board)
         try:
             ray.get(task)

@@ -51,7 +51,7 @@ class SampleJob:
         torch.set_num_threads(int(ray.get_runtime_context().get_assigned_resources()["CPU"]))
         worker = Worker(device=torch.device("cuda" if config.resources.gpus else "cpu"))
         log = EpochLog(label, dict.fromkeys(training.stages, run), self.board)
-        log.log_precision(config, worker)
+        log.log_place(config, worker)
         state = load_checkpoint(ray.tune.get_checkpoint(), self.board.post.remote)
         best = state["best"] if state else {"best_mAP": 0.0, "best_epoch": 0}
         trained = state["epoch"] if state else 0

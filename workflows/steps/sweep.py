@@ -99,14 +99,18 @@ def _try_samples(run: WorkflowRun, training: TrialTraining) -> list[Sample]:
     plural = "s" * (run.samples != 1)
     title = f"sweep: {run.samples} sample{plural} on trial {training.trial}"
     file = run.out / "sweep.json"
-    with run.step(f"{title}, validated on {held_out} held-out identities"):
+    epochs: dict[str, int] = {
+        stage: run.samples * getattr(run.config, stage).epochs for stage in training.stages
+    }
+    name = f"{title}, validated on {held_out} held-out identities"
+    with run.step(name, total=run.samples, slots=run.config.sweep.concurrent or 1, epochs=epochs):
         if not file.exists():
             write_json(file, [asdict(sample) for sample in _run_sweep(run, training)])
         return [Sample(**values) for values in read_json(file)]
 
 
 def _run_sweep(run: WorkflowRun, training: TrialTraining) -> list[Sample]:
-    with Display(run.console, training.config.resources) as display:
+    with Display(run.console, training.config.resources, run.status.record) as display:
         samples = sweep(
             SampleJob(training, run.mlflow_run, display.board),
             search_space(training.config) if run.samples > 1 else {},

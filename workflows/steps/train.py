@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
@@ -46,12 +46,14 @@ def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining],
     resources = run.config.resources
     unfinished = {label for label, training in trainings.items() if not training.is_done()}
     slots = side_by_side(resources, len(trainings), run.console) if unfinished else 1
-    with run.step(f"train: {len(unfinished)} of {len(trainings)} {what}, {slots} at a time"):
+    name = f"train: {len(unfinished)} of {len(trainings)} {what}, {slots} at a time"
+    epochs = _epochs(trainings[label] for label in unfinished)
+    with run.step(name, total=len(unfinished), slots=slots, epochs=epochs):
         if not unfinished:
             return
         # Finished trainings are dealt out too, so that a resumed run forms the same groups.
         groups = [dict(list(trainings.items())[slot::slots]) for slot in range(slots)]
-        with Display(run.console, resources) as display:
+        with Display(run.console, resources, run.status.record) as display:
             _run_threads(
                 [
                     partial(
@@ -65,6 +67,20 @@ def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining],
                     if unfinished & set(group)
                 ]
             )
+
+
+def _epochs(trainings: Iterable[TrialTraining]) -> dict[str, int]:
+    """Epochs to train, by stage; trainings with the same generators train them once."""
+    epochs: dict[str, int] = {}
+    generators: set[str] = set()
+    for training in trainings:
+        for stage in training.stages:
+            if stage == "dsgan":
+                if training.generators_key in generators or training.generators_file.is_file():
+                    continue
+                generators.add(training.generators_key)
+            epochs[stage] = epochs.get(stage, 0) + getattr(training.config, stage).epochs
+    return epochs
 
 
 def _run_threads(functions: Sequence[Callable[[], None]]) -> None:

@@ -111,7 +111,7 @@ def train_job(
     log = EpochLog(job.label, job.runs, board) if worker.is_main else None
     open_runs = dict(job.runs) if worker.is_main else {}
     if log is not None:
-        log.log_precision(training.config, worker)
+        log.log_place(training.config, worker)
 
     def report(result: EpochResult, checkpoint: ray.train.Checkpoint | None) -> None:
         ray.train.report(

@@ -5,27 +5,43 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from workflows.cluster.environment import in_submitted_job
+from workflows.tracking.server import redact
 
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "optuna", "pillow")
 
 
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on."""
+    versions = {package: version(package) for package in PACKAGES}
+    return {"tsme": version("tsme"), "python": platform.python_version()} | versions
+
+
+def machine() -> dict[str, str]:
+    """This machine: host name, operating system, processor architecture and number of CPUs."""
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpus": f"{os.cpu_count()} x {platform.machine()}",
+    }
+
+
+def command_line() -> str:
+    """The command that is running, to copy to a shell."""
+    return shlex.join(["tsme", *map(redact, sys.argv[1:])])
+
+
 def provenance_tags(fingerprint: str) -> dict[str, str]:
     """Tags of a parent run: data, code and packages."""
-    versions = {f"version.{package}": version(package) for package in PACKAGES}
-    return versions | {
-        "data_fingerprint": fingerprint,
-        "git_revision": git_revision(),
-        "version.python": platform.python_version(),
-    }
+    versions = {f"version.{package}": number for package, number in package_versions().items()}
+    return versions | {"data_fingerprint": fingerprint, "git_revision": git_revision()}
 
 
 def source_tags() -> dict[str, str]:
@@ -63,14 +79,3 @@ def _git(*arguments: str) -> str:
         ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a.b": value} from nested dictionaries."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -27,9 +27,10 @@ from torch import Tensor
 
 from tsme.config import Config
 from tsme.errors import JobFailed, UserError
+from tsme.settings import flatten
 from tsme.storage.object_store import AnyPath
 from tsme.training.loop import EpochResult
-from workflows.tracking.provenance import flatten, provenance_tags, source_tags
+from workflows.tracking.provenance import provenance_tags, source_tags
 from workflows.tracking.server import (
     ARTIFACTS,
     check_server,
@@ -58,7 +59,7 @@ class MlflowRun:
     def child(self, name: str, key: str, params: Mapping[str, Any]) -> MlflowRun:
         """The child run with this key, open for logging; created if there is none."""
         with connect(self.uri) as client:
-            known = next(_search(client, self.experiment_id, _with_key(self.run_id, key)), None)
+            known = next(search_runs(client, self.experiment_id, _with_key(self.run_id, key)), None)
             if known is None:
                 run_id = _create(client, self.experiment_id, name, self.run_id, key, source_tags())
             else:
@@ -106,7 +107,7 @@ class MlflowRun:
         """Close child runs that are still open: of samples stopped early, of interrupted stages."""
         running = f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.status = 'RUNNING'"
         with connect(self.uri) as client:
-            for run in list(_search(client, self.experiment_id, running)):
+            for run in list(search_runs(client, self.experiment_id, running)):
                 client.set_terminated(run.info.run_id, status=status)
 
     def close(self, status: str = "FINISHED") -> None:
@@ -198,7 +199,7 @@ def _with_key(parent: str | None, key: str) -> str:
     return f"{child}tags.`{KEY_TAG}` = '{key}'"
 
 
-def _search(client: MlflowClient, experiment: str, filter_string: str) -> Iterator[Run]:
+def search_runs(client: MlflowClient, experiment: str, filter_string: str) -> Iterator[Run]:
     """All runs that match, page by page."""
     token = None
     while True:
@@ -219,7 +220,7 @@ def _create(
     """The id of a new run. A twin, made by a repeated request whose answer was lost, is deleted."""
     tags = tags | {KEY_TAG: key} | ({PARENT_TAG: parent} if parent else {})
     created = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-    for run in list(_search(client, experiment, _with_key(parent, key))):
+    for run in list(search_runs(client, experiment, _with_key(parent, key))):
         if run.info.run_id != created:
             with ignore_repeated():
                 client.delete_run(run.info.run_id)
