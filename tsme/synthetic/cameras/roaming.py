@@ -64,7 +64,11 @@ class RoamingCamera:
         return np.array([rng.uniform(0.08, 0.3)], dtype=np.float32)
 
     def expose(self, rng: np.random.Generator, image: FloatImage) -> FloatImage:
-        return _expose_visible(rng, image) if self.sensor == "visible" else _expose_thermal(rng, image)
+        if self.sensor == "visible":
+            return _expose_visible(rng, image)
+        if self.tone_model == "lifelike":
+            return _expose_microbolometer(rng, image)
+        return _expose_thermal(rng, image)
 
 
 def _visible_scene(rng: np.random.Generator, shape: tuple[int, int]) -> FloatImage:
@@ -128,3 +132,21 @@ def _expose_thermal(rng: np.random.Generator, image: FloatImage) -> FloatImage:
     columns = rng.normal(0, 0.008, (1, image.shape[1], 1))
     grain = pixel_noise(rng, image.shape, rng.uniform(0.008, 0.025))
     return np.repeat(gain * soft + offset + drift + columns + grain, 3, axis=2)
+
+
+def _expose_microbolometer(rng: np.random.Generator, image: FloatImage) -> FloatImage:
+    """Expose as a camera with automatic gain: the coldest and the warmest percent span its range.
+
+    Known: uncooled microbolometers resolve about 50 mK, half a percent of the ten to fifteen kelvins
+    between air and skin, and stretch what they see to their range of grey levels. Guessed: how much the
+    gain varies, and the drift and column noise that calibration leaves.
+    """
+    soft = blur(image, float(rng.uniform(0.4, 0.9)))
+    low, high = np.percentile(soft, (1, 99))
+    stretched = (soft - low) / max(float(high - low), 0.2)
+    gain, offset = rng.uniform(0.85, 1.0), rng.uniform(0.0, 0.06)
+    drift = 0.01 * smooth_noise(rng, image.shape[:2], (4, 3))[..., None]
+    columns = rng.normal(0, 0.004, (1, image.shape[1], 1))
+    grain = pixel_noise(rng, image.shape, rng.uniform(0.004, 0.01))
+    exposed: FloatImage = np.clip(stretched, 0, 1) ** rng.uniform(0.9, 1.1) * gain + offset
+    return np.repeat(exposed + drift + columns + grain, 3, axis=2).astype(np.float32)

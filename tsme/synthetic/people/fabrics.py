@@ -44,7 +44,7 @@ FABRICS: Mapping[FabricName, Fabric] = {
     ),
     "leather": Fabric((0.4, 0.65), (0.3, 0.6), Texture(folds=0.13, sheen=0.3)),
     "canvas": Fabric((0.8, 1.2), (0.35, 0.7), Texture(folds=0.02, weave=0.1), carbon_black=0.2),
-    "print": Fabric((0.15, 0.35), (0.1, 0.5), Texture(folds=0.02, sheen=0.06), emissivity=0.9),
+    "print": Fabric((0.3, 0.9), (0.1, 0.5), Texture(folds=0.02, sheen=0.06), emissivity=0.9),
     "foil": Fabric((0.1, 0.2), (0.7, 0.95), Texture(folds=0.03, sheen=0.4), emissivity=0.45),
 }
 
@@ -70,4 +70,4 @@ HAT_FABRICS: Weights = {"wool": 1, "canvas": 1}
 HOOD_FABRICS: Weights = {"fleece": 1, "knit": 1}
 BAG_FABRICS: Weights = {"canvas": 1, "leather": 1, "softshell": 1}
 SHOE_FABRICS: Weights = {"leather": 1, "canvas": 1}
-PRINT_FABRICS: Weights = {"print": 5, "foil": 1}
+PRINT_FABRICS: Weights = {"print": 3, "foil": 1}

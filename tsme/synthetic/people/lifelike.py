@@ -44,7 +44,7 @@ CARBON_BLACK_REFLECTANCE = (0.06, 0.16)
 GLASSES_RATE = 0.3
 PRINTED_PATTERNS: tuple[PatternKind, ...] = ("band", "sash", "patch", "disc")
 REPEATING_PATTERNS: tuple[PatternKind, ...] = ("hoops", "stripes", "checks")
-DYED_RATE = 0.35  # share of repeating patterns that differ in dye alone, so not in temperature
+DYED_RATE = 0.1  # share of repeating patterns that differ in dye alone, so not in temperature
 
 
 class Piece(NamedTuple):
