@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from tsme.data.types import MODALITIES
 from tsme.evaluation.embedding_space import EmbeddingMap, Histogram
 from tsme.evaluation.results import EvaluationResult
-from tsme.report.run_folder import TrainingHistory
+from tsme.report.run_folder import Curve, TrainingHistory
 from tsme.report.svg import DASHES, GRID, MARKERS, MUTED, PAPER, SERIES, drawing, to_svg
+
+Numbers = NDArray[Any]
 
 PANEL = (4.9, 3.1)  # inches; two panels side by side fill the page
 
@@ -43,25 +46,64 @@ def cmc_chart(protocol: str, rows: Sequence[EvaluationResult], name: str) -> Mar
 
 
 def losses_chart(title: str, trainings: Sequence[TrainingHistory], name: str) -> Markup:
-    """Loss terms of one stage by epoch: the mean over trainings, and their range as a band."""
-    terms = dict.fromkeys(key for each in trainings for key in each.curves if key.startswith("loss/"))
+    """Loss terms of one stage by epoch: the mean over trainings, and their range as a band.
+
+    Colour is the first word of a term's name, the line's style the second: "fused centre".
+    """
+    keys = dict.fromkeys(key for each in trainings for key in each.curves if key.startswith("loss/"))
+    terms = {}
+    for key in sorted(keys, key=lambda key: (key != "loss/total", key)):
+        curves = [each.curves[key] for each in trainings if key in each.curves]
+        terms[key.removeprefix("loss/").replace("_", " ")] = _aligned(curves)
+    last = max(int(epochs[-1]) for epochs, _ in terms.values())
     with drawing(PANEL[0], 3.7) as figure:
         ax = figure.subplots()
-        for index, term in enumerate(sorted(terms, key=lambda key: (key != "loss/total", key))):
-            epochs, values = _aligned([each.curves[term] for each in trainings if term in each.curves])
-            style = {"color": SERIES[index % 8], "linestyle": DASHES[index // 2 % 4]}
-            label = term.removeprefix("loss/").replace("_", " ")
-            mean = np.nanmean(values, axis=0)
-            ax.plot(epochs, mean, label=label, marker=MARKERS[index % 8], markersize=3, **style)
-            if len(values) > 1:
-                low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-                ax.fill_between(epochs, low, high, color=style["color"], alpha=0.12, lw=0)
-        ax.set(xlabel="epoch", ylabel="loss", title=title)
-        if all(line.get_ydata().min() > 0 for line in ax.lines):
-            _log_axis(ax)
-        _whole_epochs(ax)
-        figure.legend(loc="outside lower left", ncols=3, handlelength=2.4)
-        return to_svg(figure, name, f"{title}: loss terms by epoch, {len(trainings)} trainings.")
+        if last == 1:
+            _draw_ranges(ax, {term: values for term, (_, values) in terms.items()})
+        else:
+            _draw_terms(ax, terms)
+            figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
+        ax.set_title(title)
+        return to_svg(
+            figure, name, f"{title}: loss terms over {last} epochs, {len(trainings)} trainings."
+        )
+
+
+def _draw_terms(ax: Any, terms: Mapping[str, tuple[Numbers, Numbers]]) -> None:
+    """A line and a band per term, which has epochs (e,) and values (trainings, e)."""
+    colours, styles = [list(dict.fromkeys(words)) for words in zip(*map(_words, terms), strict=True)]
+    for term, (epochs, values) in terms.items():
+        first, second = _words(term)
+        colour, style = SERIES[colours.index(first) % 8], styles.index(second) % 4
+        mean = np.nanmean(values, axis=0)
+        line = {"color": colour, "linestyle": DASHES[style], "marker": MARKERS[style], "markersize": 3.2}
+        ax.plot(epochs, mean, label=term, **line)
+        if len(values) > 1:
+            low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+            ax.fill_between(epochs, low, high, color=colour, alpha=0.12, lw=0)
+    ax.set(xlabel="epoch", ylabel="loss")
+    if all(line.get_ydata().min() > 0 for line in ax.lines):
+        _log_axis(ax.yaxis)
+    _whole_epochs(ax)
+
+
+def _words(term: str) -> tuple[str, str]:
+    first, _, second = term.partition(" ")
+    return first, second
+
+
+def _draw_ranges(ax: Any, terms: Mapping[str, Numbers]) -> None:
+    """A dot and the range of each term's values in the only epoch."""
+    for row, values in enumerate(terms.values()):
+        ax.hlines(row, values.min(), values.max(), color=SERIES[0], alpha=0.35, lw=5)
+        ax.plot(values.mean(), row, marker="o", color=SERIES[0])
+    ax.set_yticks(range(len(terms)), list(terms))
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    ax.set_xlabel("loss in the only epoch")
+    if all(values.min() > 0 for values in terms.values()):
+        _log_axis(ax.xaxis)
 
 
 def validation_chart(samples: Sequence[TrainingHistory], chosen: str, name: str) -> Markup:
@@ -189,7 +231,7 @@ def timeline_chart(trainings: Sequence[TrainingHistory], name: str) -> Markup:
                       f"{(end - start) / unit:.1f} {label}.")  # fmt: skip
 
 
-def _aligned(curves: Sequence[Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _aligned(curves: Sequence[Curve]) -> tuple[Numbers, Numbers]:
     """Epochs (e,) and values (curves, e), NaN where a curve has no such epoch."""
     epochs = sorted({epoch for curve in curves for epoch in curve.epochs})
     values = np.full((len(curves), len(epochs)), np.nan)
@@ -208,14 +250,14 @@ def _unit(column: Sequence[float], *, positive: bool) -> list[float]:
     return scaled
 
 
-def _log_axis(ax: Any) -> None:
-    """A logarithmic y axis with plain numbers."""
+def _log_axis(axis: Any) -> None:
+    """A logarithmic axis with plain numbers."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _whole_epochs(ax: Any) -> None:

@@ -5,6 +5,7 @@ It is made from the files of a finished run alone. What is missing is left out, 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tsme.config import Config
@@ -44,7 +45,7 @@ def render(run: RunFolder) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "duration": duration}
+    environment.filters |= {"percent": _percent, "duration": duration, "json": json.dumps}
     return environment.get_template("report.html.j2").render(
         results=run.results,
         inspection=run.inspection,
@@ -87,7 +88,7 @@ def _lede(run: RunFolder) -> dict[str, Any]:
     if draws:
         text += f", in {draws} drawn galler{'y' if draws == 1 else 'ies'}"
     return {
-        "scope": _count(trials, "trial"),
+        "title": f"{_data_name(run)}, {_count(trials, 'trial')}",
         "text": f"{text}. {_sweep_sentence(run)}",
         "notes": _notes(rows),
         "importance": f"{samples} samples are too few to tell how important each parameter is.",
@@ -102,11 +103,20 @@ def _sweep_sentence(run: RunFolder) -> str:
             "The configuration was taken as it is, without a sweep; on held-out training identities it "
             f"reached a validation mAP of {score} %."
         )
+    trained, full = validation["epochs_trained"], validation["epochs_in_full"]
+    saved = f"; bad ones were stopped early, after {trained} of {full} epochs in all" * (trained < full)
     return (
         f"The configuration is the best of {samples} on held-out training identities, with a validation "
-        f"mAP of {score} %; the samples trained {validation['epochs_trained']} of "
-        f"{validation['epochs_in_full']} epochs, since bad ones were stopped early."
+        f"mAP of {score} %{saved}."
     )
+
+
+def _data_name(run: RunFolder) -> str:
+    """The data set's name, or that of its layout if the data cannot be the published ones."""
+    dataset = run.results["dataset"]
+    known = TEST_IDENTITIES.get(dataset)
+    other_data = known is not None and {row.test_identities for row in run.rows} != {known}
+    return f"Data in {NAMES[dataset]}'s layout" if other_data else NAMES[dataset]
 
 
 def _notes(rows: list[EvaluationResult]) -> list[str]:

@@ -30,6 +30,8 @@ def print_results(results: dict[str, Any], out: AnyPath | None) -> None:
 
     print_table(results["dataset"], [EvaluationResult(**row) for row in results["trials"]])
     if out is not None:
+        if (out / "report.html").exists():
+            console.print(f"report: {out / 'report.html'}", soft_wrap=True)
         console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
         console.print(f"weights: {out / 'stages'}", soft_wrap=True)
         uri = results["mlflow_uri"]

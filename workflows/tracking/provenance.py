@@ -25,12 +25,22 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """This machine: host name, operating system, processor architecture and number of CPUs."""
+    """This machine: host name, operating system, number and kind of CPUs."""
     return {
         "host": platform.node(),
         "system": platform.platform(),
-        "cpus": f"{os.cpu_count()} x {platform.machine()}",
+        "cpus": f"{os.cpu_count()} x {_processor()}",
     }
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it, otherwise its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def command_line() -> str:
