@@ -12,14 +12,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import augmentation, dsgan, extraction, opening, ranking, stage2
+from tests.benchmarks import augmentation, dsgan, extraction, gallery_search, opening, ranking, stage2
 from tests.benchmarks.measure import Benchmark, Disagreement, Result, circumstances, measure
 from tests.benchmarks.setting import SIZES, Setting
 from tsme.storage.atomic import write_json
 
 BENCHMARKS: list[Benchmark] = [
     benchmark
-    for module in (stage2, dsgan, extraction, ranking, augmentation, opening)
+    for module in (stage2, dsgan, extraction, ranking, gallery_search, augmentation, opening)
     for benchmark in module.BENCHMARKS
 ]
 MIB = 2**20

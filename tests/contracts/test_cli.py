@@ -11,7 +11,7 @@ import pytest
 
 from workflows.cli.main import main
 
-COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "index", "search", "serve"]
+COMMANDS = ["demo", "run", "train", "sweep", "ablate", "test", "index", "search", "serve", "export"]
 COMMANDS += ["report", "status"]
 COMMANDS += ["data", "data synth", "data check"]
 
@@ -80,6 +80,7 @@ def test_help_on_every_level(capsys: pytest.CaptureFixture[str], command: str):
         (["search", "--model", "m", "--gallery", "DATA", "--query", "q.png"], "q.png"),
         (["search", "--model", "m", "--gallery", "DATA", "--query", "q.png", "--top", "0"], "--top"),
         (["serve", "--model", "m", "--index", "DATA"], "DATA"),
+        (["export", "--model", "m", "--modality", "both", "--onnx", "f"], "both"),
         (["data", "synth", "DATA", "--ids", "8"], "DATA"),
         (["data", "synth", "new", "--ids", "1"], "1"),
         (["report", "nowhere"], "nowhere"),

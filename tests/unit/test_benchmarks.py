@@ -18,7 +18,7 @@ from tests.benchmarks.setting import Setting
 
 ROOT = Path(__file__).parents[2]
 SETTING = Setting("small", torch.device("cpu"))
-GROUPS = {"stage2", "dsgan", "extraction", "ranking", "augmentation", "opening"}
+GROUPS = {"stage2", "dsgan", "extraction", "ranking", "search", "augmentation", "opening"}
 
 
 def test_every_part_runs_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, D, h / stride, w / stride)."""
-        return run_blocks([self], x, [len(x)])
+        return run_blocks([self], x, [x.shape[0]])
 
 
 class BasicBlock(ResidualBlock):

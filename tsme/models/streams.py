@@ -44,7 +44,7 @@ class Stream(nn.Module):
         """Map of the last layer, gated."""
         x = self.normalise(image)
         for layer in self.layers:
-            x = run_layer([self], layer, x, [len(x)])
+            x = run_layer([self], layer, x, [x.shape[0]])
         return x
 
     def parts(self, layer: str) -> list[nn.Module]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,12 +13,12 @@ from tsme.data.images import pixels
 from tsme.data.types import Modality
 from tsme.evaluation.features import embed_pixels
 from tsme.models.checkpoint import load_model
-from tsme.storage.atomic import reading
 from tsme.storage.object_store import AnyPath
+from tsme.storage.tensors import DIGEST, read_header
 
 
 class ModelIdentity(BaseModel):
-    """Which weights made an index: their key, their trial, and the SHA-256 of their file."""
+    """Which weights made an index: their key, their trial, and their SHA-256."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +37,7 @@ class ImageEmbedder:
         self.size = provenance.config.image
         self.dimensions = provenance.config.reid.stripes * provenance.config.reid.embedding
         self.identity = ModelIdentity(
-            key=provenance.key, trial=provenance.trial, sha256=_file_digest(file)
+            key=provenance.key, trial=provenance.trial, sha256=read_header(file)[DIGEST]
         )
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -56,8 +53,3 @@ class ImageEmbedder:
 def told_modality(image: NDArray[np.uint8]) -> Modality:
     """The modality that an image (3, H, W) shows: infrared if its three channels are equal."""
     return "infrared" if (image == image[:1]).all() else "visible"
-
-
-def _file_digest(file: AnyPath) -> str:
-    with reading(file) as local, Path(local).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

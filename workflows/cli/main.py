@@ -9,6 +9,7 @@ import typer
 
 from tsme.errors import JobFailed, UserError
 from workflows.cli.data import data_app
+from workflows.cli.export import export
 from workflows.cli.report import report, resume_command, status
 from workflows.cli.run import demo, run
 from workflows.cli.search import index, search
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help takes a quarter of a second longer
     help="Visible-infrared person re-identification by two-stage modality enhancement.",
 )
-COMMANDS = (demo, run, train, sweep, ablate, test, index, search, serve, report, status)
+COMMANDS = (demo, run, train, sweep, ablate, test, index, search, serve, export, report, status)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(data_app, name="data")
