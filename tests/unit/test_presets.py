@@ -11,7 +11,7 @@ from tsme.settings import override
 @pytest.mark.parametrize("name", ["regdb", "sysu", "llcm"])
 def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
     paper, better = preset(name), PRESETS[f"{name}_strong"]()
-    assert strong(better).reid.share == better.reid.share == "stem"
+    assert better.reid.share == "stem" and better.reid.shared_norms and better.reid.grayscale_visible
     assert better.reid.channel_exchange > 0 and better.reid.erasing > 0
     assert better.reid.pooling_power == (10 if name == "regdb" else 3)
     assert better.reid.loss.centre_triplet > 0 and better.reid.loss.hetero_centre == 0
@@ -25,17 +25,20 @@ def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
     assert better.reid.backbone == paper.reid.backbone
 
 
-def test_an_ablation_adds_one_part_at_a_time_and_takes_one_away(tiny):
-    names = ["baseline", "grayscale copies", "PwIF", "PwIF and IAI", "strong", "strong without IAI"]
-    kinds = ["none", "grayscale", *["dsgan"] * 4]
-    parts = list(zip(kinds, [False, False, False, True, True, False], strict=True))
+def test_an_ablation_adds_one_part_at_a_time_to_either_recipe(tiny):
+    names = ["baseline", "grayscale copies", "PwIF", "PwIF and IAI"]
+    names += ["strong baseline", "strong PwIF", "strong"]
+    over = [None, "baseline", "grayscale copies", "PwIF", "baseline", "strong baseline", "strong PwIF"]
+    kinds = ["none", "grayscale", "dsgan", "dsgan", "none", "dsgan", "dsgan"]
+    parts = list(zip(kinds, [False, False, False, True, False, False, True], strict=True))
     for config in (tiny, override(tiny, {"reid.iai": False})):
         variants = ablation(config)
         assert [variant.name for variant in variants] == names
-        assert [variant.over for variant in variants] == [None, *names[:-1]]
+        assert [variant.over for variant in variants] == over
         assert [(v.config.reid.translation, v.config.reid.iai) for v in variants] == parts
         plain = {v.config.model_copy(update={"reid": tiny.reid}) for v in variants[:4]}
         assert plain == {tiny}, "nothing else differs"
-        assert [v.config.reid.grayscale_visible for v in variants] == [True, *[False] * 5]
-        assert override(variants[5].config, {"reid.iai": True}) == variants[4].config == strong(tiny)
+        assert [v.config.reid.grayscale_visible for v in variants] == [True, *[False] * 3, *[True] * 3]
+        strong_parts = {"reid.translation": "dsgan", "reid.iai": True}
+        assert {override(v.config, strong_parts) for v in variants[4:]} == {strong(tiny)}
     assert [variant.name for variant in ablation(strong(tiny))] == names[:4]
