@@ -104,7 +104,8 @@ def strong(config: Config) -> Config:
     """A configuration with the changes that later work or our measurements found to help.
 
     All streams share convolutions and batch norms (AGW shares all but the stem; Ye et al., TPAMI 2021),
-    visible images are grayscale in all streams, and generators are residual. Also: channel augmentation
+    visible images are grayscale in all streams, and generators are residual: these start as the identity,
+    so a third of the epochs and no identity loss do as well. Also: channel augmentation
     (Ye et al., ICCV 2021), random erasing (Zhong et al., AAAI 2020), GeM pooling (Radenovic et al., TPAMI
     2019), hetero-centre triplets (Liu et al., TMM 2021), label smoothing (Szegedy et al., CVPR 2016) and
     a linear warm-up over a sixth of the epochs. Figures of mirror-averaged embeddings and re-ranked lists
@@ -114,6 +115,8 @@ def strong(config: Config) -> Config:
         config,
         {
             "dsgan.residual": True,
+            "dsgan.epochs": max(1, config.dsgan.epochs // 3),
+            "dsgan.loss.identity": 0.0,
             "reid.share": "stem",
             "reid.shared_norms": True,
             "reid.grayscale_visible": True,

@@ -18,6 +18,7 @@ def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
     assert better.reid.loss.label_smoothing == 0.1 and better.reid.optimizer.warmup == 10
     assert better.evaluation.flip and better.evaluation.rerank
     assert (better.image, better.dataset) == (paper.image, paper.dataset)
+    assert (better.dsgan.epochs, better.dsgan.loss.identity) == (paper.dsgan.epochs // 3, 0)
     assert better.dsgan.residual and better.dsgan.share and better.reid.precision == "bfloat16"
     optimizer = better.reid.optimizer
     assert (optimizer.lr, optimizer.backbone_factor, optimizer.milestones) == (0.1, 0.1, (20, 50))
