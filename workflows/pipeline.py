@@ -25,7 +25,7 @@ def run_workflow(options: RunOptions, console: Console) -> dict[str, Any]:
         weights = train_trials(run, choice.config)  # a file by trial
         version = register_version(run, choice, weights)
         results = evaluate_trials(run, weights, searches)  # on test identities
-        decision = promote_version(run, choice, version)  # by the validation score
+        decision = promote_version(run, choice, results, version)  # by the validation score
         content = write_results(run, choice, results, version, decision)
         write_report(run)  # report.html, from the files that the steps have left
     return content

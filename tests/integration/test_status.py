@@ -74,10 +74,12 @@ def test_a_failed_run_says_why(tmp_path: Path):
 
 
 def test_a_finished_run_names_its_results(tmp_path: Path):
+    (tmp_path / "results.json").write_text("{}")
     with training(tmp_path):
         pass
     text = lines(tmp_path)
-    assert "finished" in text and "results.json" in text and "continue" not in text
+    assert "finished" in text and f"results: {tmp_path / 'results.json'}" in text
+    assert "continue" not in text and "report.html" not in text
 
 
 def test_a_killed_run_is_recognised(tmp_path: Path):

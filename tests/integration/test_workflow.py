@@ -158,6 +158,19 @@ def test_version_is_champion_and_reproduces_its_figures(finished, tiny_data):
     assert again["trials"] == results["trials"]
 
 
+def test_the_version_and_the_run_describe_data_figures_and_use(finished):
+    folder, results = finished
+    name, number = results["model"]["name"], str(results["model"]["version"])
+    version = client(folder).get_model_version(name, number)
+    mean = 100 * results["summary"]["infrared-to-visible"]["mAP"]["mean"]
+    for text in (results["data_fingerprint"], f"{mean:.2f}", f"models:/{name}/{number}"):
+        assert text in version.description
+    assert version.run_id == results["mlflow_run"]
+    assert "champion" in client(folder).get_registered_model(name).description
+    note = client(folder).get_run(results["mlflow_run"]).data.tags["mlflow.note.content"]
+    assert f"{mean:.2f}" in note and "report.html" in note
+
+
 def test_weights_of_another_trial_are_refused_by_name(finished, tiny_data):
     folder, _ = finished
     (weights,) = (folder / "out" / "stages").glob("trial01-*.safetensors")

@@ -55,7 +55,7 @@ def render(run: RunFolder) -> str:
         lede=_lede(run),
         headline=_headline(run.rows),
         published=_published(run),
-        rows=run.rows,
+        rows=_by_protocol(run.rows),
         readable=readable,
         cmc=_cmc_charts(run.rows),
         training=_training_charts(run.history),
@@ -146,6 +146,12 @@ def _headline(rows: list[EvaluationResult]) -> list[dict[str, Any]]:
         }
         for protocol, figures in summarise(rows).items()
     ]
+
+
+def _by_protocol(rows: list[EvaluationResult]) -> list[EvaluationResult]:
+    """The rows of the first protocol, then those of the second, and so on."""
+    order = list(dict.fromkeys(row.protocol for row in rows))
+    return sorted(rows, key=lambda row: order.index(row.protocol))
 
 
 def _published(run: RunFolder) -> dict[str, Any] | None:

@@ -63,7 +63,8 @@ def status_lines(folder: AnyPath, state: RunStatus, now: float) -> Iterator[str]
         yield f"MLflow: run {records['mlflow_run']} in {records['mlflow_uri']}"
     yield f"log: {state.log or f'the terminal of process {state.pid} on {state.host}'}"
     if state.state == "finished":
-        yield f"results: {folder / 'results.json'}"
+        shown = (name for name in ("report.html", "results.json") if (folder / name).exists())
+        yield from (f"results: {folder / name}" for name in shown)
     elif ended:
         yield f"continue with: {resume_command(shlex.split(state.command)[1:]) or state.command}"
 

@@ -197,6 +197,13 @@ def promote(run: MlflowRun, name: str, number: int, candidate: Candidate) -> str
     return reason
 
 
+def describe(run: MlflowRun, name: str, number: int, model: str, version: str) -> None:
+    """Set the descriptions of the registered model and of its version, in Markdown."""
+    with connect(run.uri) as client:
+        client.update_registered_model(name, description=model)
+        client.update_model_version(name, str(number), description=version)
+
+
 def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     number = client.get_registered_model(name).aliases.get(CHAMPION)
     return None if number is None else client.get_model_version(name, str(number))
