@@ -138,7 +138,7 @@ def _expose_microbolometer(rng: np.random.Generator, image: FloatImage) -> Float
     """Expose as a camera with automatic gain: the coldest and the warmest percent span its range.
 
     Known: uncooled microbolometers resolve about 50 mK, half a percent of the ten to fifteen kelvins
-    between air and skin, and stretch what they see to their range of grey levels. Guessed: how much the
+    between air and skin, and stretch what they see to their range of intensities. Guessed: how much the
     gain varies, and the drift and column noise that calibration leaves.
     """
     soft = blur(image, float(rng.uniform(0.4, 0.9)))
