@@ -125,9 +125,8 @@ class ReidLossConfig(Frozen):
 class ReidOptimizerConfig(Frozen):
     """SGD with Nesterov momentum; the learning rate of the backbones is `backbone_factor` times `lr`.
 
-    Learning rates rise linearly over the first `warmup` epochs. They are then multiplied by `decay` at
-    each milestone (an epoch) or, with `cosine`, follow half a cosine to 0. Neither warm-up nor cosine is
-    in the paper's recipe.
+    Learning rates rise linearly over the first `warmup` epochs, which is not in the paper's recipe. They
+    are then multiplied by `decay` at each milestone (an epoch).
     """
 
     lr: Rate = 0.01
@@ -137,7 +136,6 @@ class ReidOptimizerConfig(Frozen):
     warmup: Annotated[int, Field(ge=0)] = 0
     milestones: tuple[Positive, ...] = (20, 40, 60)
     decay: Rate = 0.1
-    cosine: bool = False
 
 
 class ReidConfig(Frozen):
@@ -158,7 +156,6 @@ class ReidConfig(Frozen):
     - `channel_exchange`: share of visible images that are replaced by one of their channels or luminance;
     - `exchanged_copies`: every visible image is in the batch twice, once with exchanged channels; half of
       the infrared images exchange theirs;
-    - `linear_mixing`: share of images with a random mix of channels and a random gain in a rectangle;
     - `erasing`: share of images of which a rectangle is erased.
     """
 
@@ -180,7 +177,6 @@ class ReidConfig(Frozen):
     images: Positive = 6
     channel_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0
     exchanged_copies: bool = False
-    linear_mixing: Annotated[float, Field(ge=0, le=1)] = 0.0
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss: ReidLossConfig = ReidLossConfig()
     optimizer: ReidOptimizerConfig = ReidOptimizerConfig()

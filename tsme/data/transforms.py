@@ -65,28 +65,6 @@ def exchange_channels(images: Tensor, probability: float, generator: torch.Gener
     return torch.where(replaced[:, None, None, None], chosen, images)
 
 
-def mix_linearly(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Replace each of the images (n, 3, h, w) uint8, with `probability`, by a random mix of its channels.
-
-    The weights of the mix have sum 1, and the brightness within a random rectangle is multiplied by a
-    gain from 0.5 to 1.5. Imitates another sensor, as in RLE (Tan et al., NeurIPS 2024): the responses of
-    a surface in two spectra differ by a factor that depends on the surface. The distributions are ours.
-    """
-    n = len(images)
-    # Exponential variables over their sum are uniform over all weights of sum 1.
-    weights = -torch.rand(n, 3, generator=generator).clamp_min(1e-9).log()
-    weights /= weights.sum(1, keepdim=True)
-    gain = 0.5 + torch.rand(n, generator=generator)
-    chosen = torch.rand(n, generator=generator) < probability
-    inside = draw_erased(images, 1.0, generator)
-    weights, gain, chosen = (
-        send(x, images.device)[..., None, None] for x in (weights, gain[:, None], chosen[:, None])
-    )
-    mixed = (images * weights).sum(1, keepdim=True)  # (n, 1, h, w)
-    mixed = torch.where(inside, mixed * gain, mixed).round().clamp(0, 255).to(images.dtype)
-    return torch.where(chosen, mixed, images)
-
-
 def draw_erased(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """A random rectangle to erase in each of the images (n, 3, h, w), with `probability`.
 

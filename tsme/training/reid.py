@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import (
     ChainedScheduler,
-    CosineAnnealingLR,
     LinearLR,
     LRScheduler,
     MultiStepLR,
@@ -27,7 +26,6 @@ from tsme.data.transforms import (
     draw_erased,
     erase,
     exchange_channels,
-    mix_linearly,
     send,
     take,
     to_range,
@@ -129,8 +127,6 @@ class ReidTask:
             images = exchange_channels(images, 0.5, self.random)
         if modality == "visible" and settings.channel_exchange:
             images = exchange_channels(images, settings.channel_exchange, self.random)
-        if settings.linear_mixing:
-            images = mix_linearly(images, settings.linear_mixing, self.random)
         return images
 
     def _translated(self, modality: Modality, rows: NDArray[Any], augmentation: Augmentation) -> Tensor:
@@ -178,11 +174,9 @@ class ReidTask:
 
 
 def build_schedule(optimizer: SGD, config: Config) -> ChainedScheduler:
-    """The schedule of the learning rates, by epoch: a linear warm-up, then steps or a cosine down."""
+    """The schedule of the learning rates, by epoch: a linear warm-up, then steps down."""
     settings = config.reid.optimizer
     parts: list[LRScheduler] = [MultiStepLR(optimizer, list(settings.milestones), settings.decay)]
-    if settings.cosine:
-        parts = [CosineAnnealingLR(optimizer, config.reid.epochs)]
     if settings.warmup > 1:  # 1/n, 2/n, ... of the rates, the full rates in epoch n
         parts.append(LinearLR(optimizer, 1 / settings.warmup, total_iters=settings.warmup - 1))
     return ChainedScheduler(parts, optimizer)
