@@ -5,6 +5,7 @@ MLflow finds `_load_pyfunc` by the name of this module, which does not import ML
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tsme.data.images import pixels
+from tsme.data.images import decode_image, pixels
 from tsme.data.types import MODALITIES
 from tsme.errors import UserError
 from tsme.evaluation.features import embed_pixels
@@ -45,13 +46,13 @@ class Embedder:
         self.files = model_files(folder)
         self.models: dict[int, TrialModel] = {}
 
-    def predict(
-        self, model_input: NDArray[np.uint8], params: dict[str, Any] | None = None
-    ) -> NDArray[np.float32]:
-        """Embeddings (n, d) of RGB images (n, height, width, 3) of any size and one modality.
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
+        """Embeddings (n, d) of images of any size and one modality.
 
-        `params`: "modality", visible (default) or infrared; "trial", whose weights to use (default: the
-        first trial).
+        `model_input` is a table whose column `image` holds, in each row, the bytes of an image file
+        (as base64 where it comes as JSON) or RGB pixels (height, width, 3); or an array of such pixels
+        (n, height, width, 3). `params`: "modality", visible (default) or infrared; "trial", whose
+        weights to use (default: the first trial).
         """
         options = params or {}
         modality = options.get("modality", "visible")
@@ -65,9 +66,30 @@ class Embedder:
             self.models[trial] = load_model(self.files[trial], device).ready()
         model = self.models[trial]
         size = model.provenance.config.image
-        resized = [pixels(Image.fromarray(image), size.height, size.width) for image in model_input]
+        rows = model_input if isinstance(model_input, np.ndarray) else model_input["image"]
+        resized = [pixels(_image(row), size.height, size.width) for row in rows]
         images = torch.from_numpy(np.stack(resized))
         return embed_pixels(model, images, modality, device).numpy()
+
+
+def _image(value: Any) -> Image.Image:
+    """The RGB image in the bytes of a file, in their base64, or in pixels. Raises UserError."""
+    if isinstance(value, str):
+        try:
+            value = base64.b64decode(value, validate=True)
+        except ValueError as error:
+            raise UserError(f"image: not base64 ({error})") from None
+    if isinstance(value, bytes):
+        return decode_image(value)
+    array = np.asarray(value)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "iu":
+        raise UserError(
+            f"image: {array.dtype} of shape {array.shape}; give a file's bytes or whole numbers "
+            "(height, width, 3) from 0 to 255"
+        )
+    if array.size and (array.min() < 0 or array.max() > 255):
+        raise UserError("image: pixels are whole numbers from 0 to 255")
+    return Image.fromarray(array.astype(np.uint8))
 
 
 def _load_pyfunc(path: str) -> Embedder:

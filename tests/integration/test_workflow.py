@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from PIL import Image
 from rich.console import Console
 
 from tsme.config import Config, EvaluationConfig
@@ -216,6 +218,7 @@ def test_a_folder_in_use_is_refused(finished, tiny_config, tiny_data):
 def test_a_registered_model_loads_by_name_and_embeds_images(finished, monkeypatch):
     import mlflow
     import numpy as np
+    import pandas
 
     folder, _ = finished
     uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -225,8 +228,11 @@ def test_a_registered_model_loads_by_name_and_embeds_images(finished, monkeypatc
     mlflow.set_tracking_uri(uri)
     model = mlflow.pyfunc.load_model("models:/tsme-regdb@champion")
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 20, 3), dtype=np.uint8)
-    embeddings = model.predict(images, params={"modality": "infrared", "trial": 2})
-    assert embeddings.shape == (3, 6 * 16)
+    Image.fromarray(images[0]).save(encoded := io.BytesIO(), "PNG")
+    table = pandas.DataFrame({"image": [encoded.getvalue(), *images]})
+    embeddings = model.predict(table, params={"modality": "infrared", "trial": 2})
+    assert embeddings.shape == (4, 6 * 16)
+    np.testing.assert_array_equal(embeddings[0], embeddings[1])
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 6**0.5, rtol=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,36 @@ def test_images_of_another_size_are_resized_as_in_training(folder):
     pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
     got = Embedder(folder).predict(images, {"trial": 3})
     np.testing.assert_array_equal(got, expected(folder, 3, pixels, "visible"))
+
+
+def encoded(image: np.ndarray, kind: str) -> bytes:
+    Image.fromarray(image).save(content := io.BytesIO(), kind)
+    return content.getvalue()
+
+
+def test_a_table_holds_bytes_base64_or_pixels_of_any_size(folder):
+    embedder, (first, second), wide = Embedder(folder), batch(2), batch(1, 20, 30)[0]
+    rows = [encoded(first, "PNG"), base64.b64encode(encoded(second, "BMP")).decode(), wide, wide.tolist()]
+    got = embedder.predict({"image": rows})
+    expected_ = [embedder.predict(image[None])[0] for image in (first, second, wide, wide)]
+    np.testing.assert_allclose(got, expected_, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no base64!", "image: not base64"),
+        (b"no image", "not a readable image"),
+        (base64.b64encode(b"x").decode(), "not a readable image"),
+        (np.zeros((4, 4), np.uint8), r"image: uint8 of shape \(4, 4\)"),
+        (np.zeros((4, 4, 3), np.float32), "image: float32"),
+        ([[[0, 0, 256]]], "from 0 to 255"),
+        (None, "image: object of shape"),
+    ],
+)
+def test_what_is_no_image_is_a_user_error(folder, value: object, message: str):
+    with pytest.raises(UserError, match=message):
+        Embedder(folder).predict({"image": [value]})
 
 
 def test_the_first_trial_and_visible_images_are_the_default(folder):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tsme.errors import UserError
 
+MAX_PIXELS = 25_000_000  # of an image that a stranger sends
 UPLOAD_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 READ_AHEAD = 256  # files decoded before they are consumed
 # Pillow's decoders raise these for damaged files, depending on the format.
@@ -30,17 +31,17 @@ def open_image(path: Path) -> Image.Image:
         raise UserError(f"{path}: cannot be read as an image ({_reason(error)}); restore it") from error
 
 
-def decode_image(content: bytes, max_pixels: int) -> Image.Image:
+def decode_image(content: bytes) -> Image.Image:
     """The RGB image, upright, in the bytes of a file that a stranger sends: of a common format only.
 
-    Raises UserError if it is none, or if its header announces more than `max_pixels`.
+    Raises UserError if it is none, or if its header announces more than MAX_PIXELS.
     """
     try:
         with Image.open(io.BytesIO(content), formats=UPLOAD_FORMATS) as image:
-            if image.width * image.height > max_pixels:
+            if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
                 raise UserError(
-                    f"the image has {size}; at most {max_pixels / 1e6:g} million are accepted"
+                    f"the image has {size}; at most {MAX_PIXELS / 1e6:g} million are accepted"
                 )
             return _upright_rgb(image)
     except UserError:

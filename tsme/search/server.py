@@ -30,7 +30,6 @@ from tsme.errors import UserError
 from tsme.search.query import Searcher
 
 MAX_BYTES = 10 * 2**20
-MAX_PIXELS = 25_000_000
 MAX_TOP = 200
 THUMBNAIL = (256, 512)  # width and height at most
 PAGE = Path(__file__).parent / "page"
@@ -110,7 +109,7 @@ def _api(searcher: Searcher) -> APIRouter:
 
         def find() -> dict[str, Any]:
             start = time.perf_counter()
-            image = decode_image(content, MAX_PIXELS)
+            image = decode_image(content)
             found = searcher.find(image, modality, top, reranked=rerank)
             return {"seconds": round(time.perf_counter() - start, 3), **found.to_json()}
 

@@ -5,6 +5,7 @@ Versions are compared by validation score, never by a test figure, and only if t
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -17,12 +18,15 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
+import pandas
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
+from PIL import Image
 
 import tsme
 from tsme.errors import UserError
@@ -123,7 +127,7 @@ def _log_model(
                 data_path=str(data),
                 code_paths=[str(Path(tsme.__file__).parent)],
                 signature=_signature(dimensions),
-                input_example=np.full((1, 128, 64, 3), 128, dtype=np.uint8),
+                input_example=_example(),
                 pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
             )
     for other in client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
@@ -165,10 +169,17 @@ def _default_store(uri: str) -> Iterator[None]:
         yield
 
 
+def _example() -> pandas.DataFrame:
+    """A table with the bytes of an image file of RegDB's size."""
+    shades = Image.linear_gradient("L").resize((64, 128)).convert("RGB")
+    shades.save(content := io.BytesIO(), "PNG")
+    return pandas.DataFrame({"image": [content.getvalue()]})
+
+
 def _signature(dimensions: int) -> ModelSignature:
-    """Images (n, height, width, 3) uint8 to embeddings (n, dimensions) float32."""
+    """Bytes or pixels of images (see `tsme.serving`) to embeddings (n, dimensions) float32."""
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        inputs=Schema([ColSpec(AnyType(), "image")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, dimensions))]),
         params=ParamSchema([ParamSpec("modality", "string", "visible"), ParamSpec("trial", "long", 0)]),
     )
