@@ -232,7 +232,7 @@ def test_a_registered_model_loads_by_name_and_embeds_images(finished, monkeypatc
     table = pandas.DataFrame({"image": [encoded.getvalue(), *images]})
     embeddings = model.predict(table, params={"modality": "infrared", "trial": 2})
     assert embeddings.shape == (4, 6 * 16)
-    np.testing.assert_array_equal(embeddings[0], embeddings[1])
+    np.testing.assert_allclose(embeddings[0], embeddings[1], atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 6**0.5, rtol=1e-5)
 
 
