@@ -45,7 +45,7 @@ def render(run: RunFolder) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "duration": duration, "json": json.dumps}
+    environment.filters |= {"percent": _percent, "duration": duration, "setting": _setting}
     return environment.get_template("report.html.j2").render(
         results=run.results,
         inspection=run.inspection,
@@ -72,6 +72,11 @@ def render(run: RunFolder) -> str:
 def readable(protocol: str) -> str:
     """A protocol's name as it is written in tables."""
     return protocol.replace("-to-", " to ")
+
+
+def _setting(value: Any) -> str:
+    """A configuration value as `--set` takes it: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _percent(value: float) -> str:

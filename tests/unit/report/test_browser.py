@@ -70,6 +70,8 @@ def test_the_page_prints_with_its_configuration(page_file: Path, tmp_path: Path)
         page.goto(page_file.as_uri())
         page.emulate_media(media="print")
         assert not page.locator("nav").is_visible()
+        page.set_viewport_size({"width": 680, "height": 960})  # A4 without its margins
+        assert page.evaluate("document.documentElement.scrollWidth") <= 680
         page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
