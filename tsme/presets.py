@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from tsme.config import (
     BackboneConfig,
@@ -224,41 +223,6 @@ def small() -> Config:
     return _two_core_network("synthetic-visible")
 
 
-class Variant(NamedTuple):
-    """A configuration of an ablation, and the name of the one it is compared with."""
-
-    name: str
-    config: Config
-    over: str | None
-
-
-def ablation(config: Config) -> list[Variant]:
-    """Variants that add one part of the method after the other to a baseline.
-
-    The baseline is one stream per modality with grayscale visible images. Grayscale copies in place of
-    translations come before DSGAN's, which shows the effect of stage 1. Then the same with the stronger
-    recipe: its own baseline, and PwIF and IAI added to it. If `config` has the stronger recipe already,
-    there is only the first group.
-    """
-    translated = {"reid.translation": "dsgan", "reid.iai": False}
-    copies = {"reid.translation": "grayscale", "reid.iai": False}
-    variants = [
-        Variant("baseline", grayscale_stream(config), None),
-        Variant("grayscale copies", override(config, copies), "baseline"),
-        Variant("PwIF", override(config, translated), "grayscale copies"),
-        Variant("PwIF and IAI", override(config, translated | {"reid.iai": True}), "PwIF"),
-    ]
-    full = variants[-1].config
-    if full.reid.share != "none":  # the stronger recipe, whatever its rates
-        return variants
-    return [
-        *variants,
-        Variant("strong baseline", grayscale_stream(strong(full)), "baseline"),
-        Variant("strong PwIF", override(strong(full), {"reid.iai": False}), "strong baseline"),
-        Variant("strong", strong(full), "strong PwIF"),
-    ]
-
-
 def regdb_strong() -> Config:
     """`regdb` with the stronger recipe; GeM with p = 10 as published for RegDB."""
     return published_strong(regdb(), 10.0)
@@ -274,6 +238,24 @@ def llcm_strong() -> Config:
     return published_strong(llcm(), 3.0)
 
 
+def regdb_single() -> Config:
+    """`regdb_strong` as one grayscale network, without stage 1.
+
+    It ends at layer3, as published for RegDB (DEEN; Zhang and Wang, CVPR 2023).
+    """
+    return override(grayscale_stream(regdb_strong()), {"reid.last_layer": 3})
+
+
+def sysu_single() -> Config:
+    """`sysu_strong` as one grayscale network, without stage 1."""
+    return grayscale_stream(sysu_strong())
+
+
+def llcm_single() -> Config:
+    """`llcm_strong` as one grayscale network, without stage 1."""
+    return grayscale_stream(llcm_strong())
+
+
 PRESETS: dict[str, Callable[[], Config]] = {
     "demo": demo,
     "small": small,
@@ -285,6 +267,9 @@ PRESETS: dict[str, Callable[[], Config]] = {
     "regdb_strong": regdb_strong,
     "sysu_strong": sysu_strong,
     "llcm_strong": llcm_strong,
+    "regdb_single": regdb_single,
+    "sysu_single": sysu_single,
+    "llcm_single": llcm_single,
 }
 
 

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from tsme.config import Config
 from tsme.evaluation.protocols import Search, searches
-from tsme.presets import Variant, ablation
 from tsme.report.ablation import (
     ResultsByVariant,
     ablation_plot,
@@ -27,6 +26,7 @@ from tsme.settings import override
 from tsme.storage.atomic import reading, replacing, write_json
 from tsme.training.loop import Diverged
 from tsme.training.trial import TrialTraining
+from tsme.variants import Variant, ablation
 from workflows.run import RunOptions, WorkflowRun, open_run
 from workflows.steps.evaluate import EvaluationJob, evaluate_jobs
 from workflows.steps.pretrain import pretrain_backbones

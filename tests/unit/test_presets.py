@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tsme.presets import PRESETS, ablation, preset, strong
+from tsme.presets import PRESETS, grayscale_stream, preset, strong
 from tsme.settings import override
+from tsme.variants import ablation
 
 
 @pytest.mark.parametrize("name", ["regdb", "sysu", "llcm"])
@@ -24,6 +25,18 @@ def test_strong_presets_differ_from_the_papers_in_what_they_name(name):
     assert (optimizer.lr, optimizer.backbone_factor, optimizer.milestones) == (0.1, 0.1, (20, 50))
     assert (better.reid.identities, better.reid.images, better.reid.epochs) == (8, 4, 80)
     assert better.reid.backbone == paper.reid.backbone
+
+
+@pytest.mark.parametrize("name", ["regdb", "sysu", "llcm"])
+def test_single_presets_are_the_stronger_recipe_without_stage_one(name):
+    config = PRESETS[f"{name}_single"]()
+    assert (config.reid.translation, config.reid.iai, config.reid.grayscale_visible) == (
+        "none",
+        False,
+        True,
+    )
+    layers = {"reid.last_layer": 3 if name == "regdb" else 4}
+    assert config == override(grayscale_stream(PRESETS[f"{name}_strong"]()), layers)
 
 
 def test_an_ablation_adds_one_part_at_a_time_to_either_recipe(tiny):

@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # the command line starts faster without these
     from workflows.run import RunOptions
 
 # The names in tsme.presets, for the help text.
-PRESETS = "demo, small, regdb, sysu, llcm, csv, baseline, regdb_strong, sysu_strong, llcm_strong"
+PRESETS = (
+    "demo, small, regdb, sysu, llcm, csv, baseline, regdb_strong, sysu_strong, llcm_strong, "
+    "regdb_single, sysu_single, llcm_single"
+)
 
 
 class DatasetChoice(StrEnum):
