@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 
 import pytest
 
@@ -150,6 +151,10 @@ def test_jobs_run_on_the_nodes_of_the_cluster(overlay: str, job: str):
         keys = "minReplicas", "maxReplicas", "replicas"
         bounds = {key: cluster["workerGroupSpecs"][0][key] for key in keys}
         theirs = theirs | {"enableInTreeAutoscaling": True, "workerGroupSpecs": [group | bounds]}
+        head = deepcopy(theirs["headGroupSpec"])
+        assert not head["template"]["spec"]["automountServiceAccountToken"]  # for the autoscaler
+        head["template"]["spec"]["automountServiceAccountToken"] = True
+        theirs["headGroupSpec"] = head
     del cluster["suspend"]
     assert theirs == cluster
 
