@@ -41,7 +41,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def nodes(plane: ControlPlane) -> Iterator[Nodes]:
     with Nodes(plane) as nodes:
         nodes.add("machine", cpus=64, memory="256Gi")
-        nodes.add("machine-with-gpus", cpus=64, memory="512Gi", gpus=8)
+        nodes.add("machine-with-gpus", cpus=64, memory="512Gi", gpus=16)  # kueue: run and sweep
         yield nodes
 
 

@@ -110,7 +110,7 @@ def test_claims_are_bound(overlay: str, plane: ControlPlane):
 def test_the_last_of_the_three_commands_follows_the_run(
     overlay: str, plane: ControlPlane, run_cluster: str
 ):
-    log = sh(three_commands(overlay)[-1])  # here a container's log is its command
+    log = sh(three_commands(overlay)[2])  # here a container's log is its command
     address = f"--address http://{run_cluster}-head-svc.{NAMESPACE}.svc.cluster.local:8265"
     assert f"ray job submit {address}" in log and f"-- {run_spec(overlay)['entrypoint']}" in log
     assert f"ray job logs {address} --follow" in log

@@ -27,7 +27,7 @@ def commands(heading: str) -> list[str]:
 def three_commands(overlay: str) -> list[str]:
     """Build, apply and follow. The guide names the overlays local and gpu."""
     heading = "the demo, on kind" if overlay == "local" else "RegDB, on GPUs"
-    lines = commands(f"Three commands: {heading}")
+    lines = commands(f"Three commands: {heading}")[:3]
     return [re.sub(r"overlays/gpu$", f"overlays/{overlay}", line) for line in lines]
 
 
@@ -96,5 +96,5 @@ def quota() -> Document:
     kinds = [f"{kind}.{resource}" for kind in ("requests", "limits") for resource in ("cpu", "memory")]
     hard = {name: "1000Gi" if "memory" in name else "100" for name in kinds}
     metadata = {"name": "everything", "namespace": NAMESPACE}
-    spec = {"hard": hard | {"requests.nvidia.com/gpu": "8"}}
+    spec = {"hard": hard | {"requests.nvidia.com/gpu": "16"}}
     return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}
