@@ -179,16 +179,20 @@ def generator_losses(
 ) -> dict[str, Tensor]:
     """Terms of DSGAN's generators (least squares, L1 cycle, L1 identity) and the weighted `total`.
 
-    `scores_*` are the discriminators' scores of the generated images. Mao et al., ICCV 2017; Zhu et
+    `scores_*` are the discriminators' scores of the generated images. There is no identity term where
+    the generators left its translations out. Mao et al., ICCV 2017; Zhu et
     al., ICCV 2017.
     """
     adversarial = (scores_visible - 1).square().mean() + (scores_infrared - 1).square().mean()
     cycle = F.l1_loss(translations.cycled_visible, visible)
     cycle = cycle + F.l1_loss(translations.cycled_infrared, infrared)
-    identity = F.l1_loss(translations.same_visible, visible)
-    identity = identity + F.l1_loss(translations.same_infrared, infrared)
-    total = adversarial + weights.cycle * cycle + weights.identity * identity
-    return {"adversarial": adversarial, "cycle": cycle, "identity": identity, "total": total}
+    total = adversarial + weights.cycle * cycle
+    terms = {"adversarial": adversarial, "cycle": cycle}
+    if translations.same_visible is not None and translations.same_infrared is not None:
+        identity = F.l1_loss(translations.same_visible, visible)
+        terms["identity"] = identity = identity + F.l1_loss(translations.same_infrared, infrared)
+        total = total + weights.identity * identity
+    return terms | {"total": total}
 
 
 def discriminator_loss(scores: Scores) -> Tensor:

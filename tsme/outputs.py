@@ -29,15 +29,15 @@ class Translations(NamedTuple):
     """Outputs of a generator step, (B, 3, H, W) each: translated, translated back, and unchanged.
 
     `fake_*` are translations, `cycled_*` their translations back, and `same_*` outputs for images
-    that are of the target modality already.
+    that are of the target modality already; None where the identity loss has weight 0.
     """
 
     fake_infrared: Tensor
     fake_visible: Tensor
     cycled_visible: Tensor
     cycled_infrared: Tensor
-    same_infrared: Tensor
-    same_visible: Tensor
+    same_infrared: Tensor | None
+    same_visible: Tensor | None
 
 
 class Scores(NamedTuple):

@@ -102,7 +102,8 @@ class DsganTask:
 
         self.discriminators.requires_grad_(False)
         with self.worker.autocast(self.precision):
-            translations = Translations(*map(upcast_bf16, self.generators(visible, infrared)))
+            made = self.generators(visible, infrared)
+            translations = Translations._make(x if x is None else upcast_bf16(x) for x in made)
             scores = (
                 upcast_bf16(discriminators.visible(translations.fake_visible)),
                 upcast_bf16(discriminators.infrared(translations.fake_infrared)),

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tsme.config import BackboneConfig, DsganConfig
+from tsme.config import BackboneConfig, DsganConfig, DsganLossConfig
+from tsme.losses import generator_losses
 from tsme.models.dsgan import Discriminator, Discriminators, Generator, Generators
 
 STAGES = {"decode4": 16, "decode3": 16, "decode2": 8, "decode1": 4, "to_image": 2}  # strides of inputs
@@ -162,6 +163,20 @@ def test_translators_send_each_image_through_the_right_generators():
     for name, image in expected.items():
         torch.testing.assert_close(getattr(got, name), image, msg=name)
     assert not torch.allclose(got.fake_infrared, got.same_visible)
+
+
+def test_without_an_identity_loss_its_translations_are_not_made():
+    torch.manual_seed(0)
+    loss = DsganLossConfig(identity=0.0)
+    visible, infrared = picture(1), picture(2)
+    pair = Generators(config().model_copy(update={"loss": loss})).eval()
+    made = pair(visible, infrared)
+    assert made.same_infrared is None and made.same_visible is None
+    torch.testing.assert_close(made.fake_infrared, pair.visible_to_infrared(visible))
+    scores = torch.rand(2, 2, 1, 3, 2)
+    terms = generator_losses(made, visible, infrared, *scores, loss)
+    assert set(terms) == {"adversarial", "cycle", "total"}
+    torch.testing.assert_close(terms["total"], terms["adversarial"] + loss.cycle * terms["cycle"])
 
 
 def test_discriminators_score_their_own_modality():
