@@ -63,7 +63,8 @@ def _init() -> None:
     if not on_shared_cluster():
         # A worker that inherits its environment starts sooner than one with a runtime environment.
         os.environ |= worker_environment()
-        ray.init(address="local", include_dashboard=True, **options)
+        # The dashboard is seven processes that nobody looks at, and its ports may be taken.
+        ray.init(address="local", include_dashboard=False, **options)
         return
     try:
         ray.init(address="auto", runtime_env={"env_vars": worker_environment()}, **options)
