@@ -217,9 +217,11 @@ class SweepConfig(Frozen):
     """The sweep: samples at once (`concurrent`; None: as many as fit), and early stopping by ASHA.
 
     A sample trains at least `grace_epochs`; one in `reduction` samples continues at each decision.
+    Without `generators`, stage 1's loss weights are not searched, and all samples share one stage 1.
     """
 
     concurrent: Positive | None = None
+    generators: bool = True
     grace_epochs: Positive = 5
     reduction: Annotated[int, Field(ge=2)] = 3
 

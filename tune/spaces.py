@@ -18,9 +18,11 @@ def search_space(config: Config) -> Space:
     it, on a logarithmic scale; the heads' learning rate up to twelve times it, because published rates
     differ by a factor of ten. The heads' weights range over [0.25, 2], because the published values are
     all 1. The cycle and identity weights of stage 1 have three values each, so that samples with equal
-    ones share a trained stage 1. Parts of the method that are off, or have weight 0, are not searched.
+    ones share a trained stage 1. Parts of the method that are off, or have weight 0, are not searched;
+    stage 1 is not without `sweep.generators`.
     """
     reid, dsgan = config.reid, config.dsgan
+    stage1 = config.sweep.generators and reid.translation == "dsgan"
     space = {
         "reid.optimizer.lr": _around(reid.optimizer.lr, up=12),
         "reid.optimizer.backbone_factor": _around(reid.optimizer.backbone_factor),
@@ -34,7 +36,7 @@ def search_space(config: Config) -> Space:
     used = {
         key: value > 0
         and (reid.iai or key not in ("reid.loss.real", "reid.loss.translated"))
-        and (reid.translation == "dsgan" or not key.startswith("dsgan."))
+        and (stage1 or not key.startswith("dsgan."))
         for key, value in current_point(config, space).items()
     }
     return {key: space[key] for key in space if used[key]}

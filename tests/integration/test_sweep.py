@@ -16,6 +16,7 @@ import ray.tune
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
+from tsme.config import Config
 from tsme.data.datasets.regdb import read_regdb
 from tsme.data.image_cache import ImageCache
 from tsme.errors import JobFailed, UserError
@@ -52,7 +53,16 @@ def fake_sample():
     return sample
 
 
+STAGE_1 = {"dsgan.loss.cycle", "dsgan.loss.identity"}
+
+
+def with_stage_1(config: Config) -> Config:
+    """The demo's preset searches stage 2 only, and has no identity loss."""
+    return override(config, {"sweep.generators": True, "dsgan.loss.identity": 5.0})
+
+
 def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
+    tiny_config = with_stage_1(tiny_config)
     space = search_space(tiny_config)
     assert set(space) == {
         "reid.optimizer.lr",
@@ -72,12 +82,15 @@ def test_space_covers_what_is_documented_and_starts_at_the_preset(tiny_config):
 
 
 def test_parts_that_are_off_are_not_searched(tiny_config):
+    tiny_config = with_stage_1(tiny_config)
     space = search_space(override(tiny_config, {"reid.loss.hetero_centre": 0, "reid.loss.real": 0}))
     assert not {"reid.loss.hetero_centre", "reid.loss.real"} & set(space)
     alone = search_space(override(tiny_config, {"reid.iai": False}))
     assert set(search_space(tiny_config)) - set(alone) == {"reid.loss.real", "reid.loss.translated"}
     plain = search_space(override(tiny_config, {"reid.iai": False, "reid.translation": "none"}))
-    assert set(alone) - set(plain) == {"dsgan.loss.cycle", "dsgan.loss.identity"}
+    assert set(alone) - set(plain) == STAGE_1
+    shared = search_space(override(tiny_config, {"sweep.generators": False}))
+    assert set(search_space(tiny_config)) - set(shared) == STAGE_1
     wide = override(tiny_config, {"reid.loss.fused": 3.0})
     assert search_space(wide)["reid.loss.fused"].upper == 3.0
 
