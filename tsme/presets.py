@@ -80,18 +80,24 @@ def demo() -> Config:
     """The stronger recipe at a size for two CPU cores, with few epochs.
 
     The backbones come with the package; they were pretrained on other synthetic identities in both
-    modalities. Random erasing is off because it needs more epochs, re-ranking because it takes time.
+    modalities, so stage 2 starts with a low learning rate. Residual generators start as the identity and
+    need no identity loss. Random erasing is off because it needs more epochs, re-ranking because it takes
+    time. Chosen by figures on data sets of other seeds than the demo's.
     """
     return override(
         strong(_two_core_network("synthetic")),
         {
             "dsgan.epochs": 1,
             "dsgan.batch": 16,
-            "reid.epochs": 6,
+            "dsgan.loss.cycle": 5.0,
+            "dsgan.loss.identity": 0.0,
+            "reid.epochs": 2,
             "reid.erasing": 0.0,
-            "reid.optimizer.milestones": (5,),
+            "reid.optimizer.lr": 0.01,
+            "reid.optimizer.milestones": (1,),
             "reid.optimizer.warmup": 0,
-            "sweep.grace_epochs": 2,
+            "sweep.generators": False,
+            "sweep.grace_epochs": 1,
             "sweep.reduction": 2,
             "evaluation.flip": False,
             "evaluation.rerank": False,

@@ -42,8 +42,8 @@ STRIPES = 6  # of the last map, side by side
 class Recipe:
     """Data and settings: SGD with the one-cycle schedule of Smith and Topin, 2019."""
 
-    identities: int = 200
-    images: int = 5  # of each identity in each modality
+    identities: int = 500
+    images: int = 6  # of each identity in each modality
     epochs: int = 20
     batch: int = 64
     lr: float = 0.1
@@ -55,7 +55,7 @@ class Recipe:
 
 RECIPES = {
     "synthetic": Recipe(),
-    "synthetic-visible": Recipe(channel_exchange=0.0, modalities=("visible",)),
+    "synthetic-visible": Recipe(identities=200, images=5, channel_exchange=0.0, modalities=("visible",)),
 }
 
 
