@@ -20,6 +20,10 @@ UV_SETTINGS = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX-$(call pip_setting,index-url
 	UV_INDEX="$${UV_INDEX-$(call pip_setting,extra-index-url)}" UV_SYSTEM_CERTS="$${UV_SYSTEM_CERTS-true}"
 endif
 
+# Python keeps what it compiles, also where this variable is set, as in some containers: a demo has a dozen
+# processes, and torch, Ray and MLflow take seconds to compile.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo test test-all lint clean
 .DELETE_ON_ERROR:
 
@@ -54,6 +58,7 @@ NO_FOLDER = $(VENV) cannot be written; copy the project to a folder of your own,
 NO_VENV = $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) or uv
 NO_INDEX = no installation, for the reason above; a proxy is named by HTTPS_PROXY, a package index by \
 	UV_DEFAULT_INDEX or pip's index-url
+NO_IMPORT = the installed packages do not work, for the reason above; try again after make clean
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -76,6 +81,8 @@ $(BIN)/uv: | $(BIN)/python
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python $(UV)
 	@echo "installing the packages into $(VENV): about a minute and, with CUDA, 6 GB"
 	@$(INSTALL) --editable . || $(call FAILED,$(NO_INDEX))
+	@echo "compiling what the demo imports: about ten seconds"
+	@$(BIN)/python -c 'import workflows.pipeline' || $(call FAILED,$(NO_IMPORT))
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python $(UV)

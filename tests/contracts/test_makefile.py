@@ -96,7 +96,8 @@ def test_a_uv_on_the_path_is_used(checkout: Path):
     program(
         checkout,
         "uv",
-        'echo "uv $*"; case "$1" in venv) mkdir -p .venv/bin; touch .venv/bin/python ;; esac',
+        'echo "uv $*"; case "$1" in venv) mkdir -p .venv/bin; echo "#!/bin/sh" > .venv/bin/python; '
+        "chmod +x .venv/bin/python ;; esac",
     )
     program(checkout, "tsme", "")
     done = make(checkout, ".venv/installed")
@@ -130,6 +131,18 @@ def test_a_python_that_is_too_old_or_missing(checkout: Path, python: str | None)
         "Python 3.11 or later is needed; install it, or name one: make PYTHON=/path/to/python3.12"
     )
     assert not (checkout / ".venv").exists()
+
+
+def test_packages_that_do_not_work(checkout: Path):
+    program(checkout, "python3", PYTHON)
+    program(
+        checkout,
+        "uv",
+        'case "$1" in venv) mkdir -p .venv/bin; ln -s ../../bin/py .venv/bin/python ;; esac',
+    )
+    program(checkout, "py", "echo 'OSError: libgomp.so.1' >&2; exit 1")
+    program(checkout, "ln", '/bin/ln "$@"')
+    assert problem(checkout).startswith("the installed packages do not work, for the reason above")
 
 
 def test_a_later_python_is_found_beside_an_old_one(checkout: Path):
