@@ -80,9 +80,8 @@ def demo() -> Config:
     """The stronger recipe at a size for two CPU cores, with few epochs.
 
     The backbones come with the package; they were pretrained on other synthetic identities in both
-    modalities, so stage 2 starts with a low learning rate. Residual generators start as the identity and
-    need no identity loss. Random erasing is off because it needs more epochs, re-ranking because it takes
-    time. Chosen by figures on data sets of other seeds than the demo's.
+    modalities, so stage 2 starts with a low learning rate. Random erasing is off because it needs more
+    epochs, re-ranking because it takes time. Chosen by figures on data sets of other seeds than the demo's.
     """
     return override(
         strong(_two_core_network("synthetic")),
@@ -90,7 +89,6 @@ def demo() -> Config:
             "dsgan.epochs": 1,
             "dsgan.batch": 16,
             "dsgan.loss.cycle": 5.0,
-            "dsgan.loss.identity": 0.0,
             "reid.epochs": 2,
             "reid.erasing": 0.0,
             "reid.optimizer.lr": 0.01,

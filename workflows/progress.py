@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tsme.config import ResourcesConfig
+from workflows.bars import progress_bars
 from workflows.cluster.resources import lacking
 
 POLL_SECONDS = 1.0
@@ -51,7 +51,8 @@ class Display:
 
     A finished stage is a line. An unfinished one is a bar on a terminal; in a log, a line for every
     minute of training. With `resources`, the display also reports when the cluster no longer has room
-    for a training run of that size. `record` is called with every event.
+    for a training run of that size. `record` is called with every event. With `epochs`, how many all
+    trainings have together by stage, a bar on a terminal shows how long they will take.
     """
 
     def __init__(
@@ -59,22 +60,17 @@ class Display:
         console: Console,
         resources: ResourcesConfig | None = None,
         record: Callable[[Event], None] | None = None,
+        epochs: Mapping[str, int] | None = None,
     ) -> None:
         self.console, self.resources, self.record = console, resources, record
         self.missing: str | None = None
         # On the driver's node, so that the loss of another node does not end the board.
         driver_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=driver_node).remote()
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[summary]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.bars = progress_bars(console)
+        total = sum((epochs or {}).values())
+        self.all = self.bars.add_task("epochs", total=total, summary="", visible=total > 0)
+        self.latest: dict[tuple[str, str], int] = {}  # epoch of each training and stage
         self.tasks: dict[tuple[str, str], Any] = {}
         self.unlogged: dict[tuple[str, str], float] = {}  # seconds of training since the last line
         self.stopping = threading.Event()
@@ -123,6 +119,8 @@ class Display:
         if key not in self.tasks:
             self.tasks[key] = self.bars.add_task(name, total=event.epochs, summary="")
         self.bars.update(self.tasks[key], completed=event.epoch, summary=event.summary)
+        self.latest[key] = event.epoch
+        self.bars.update(self.all, completed=sum(self.latest.values()))
         self.unlogged[key] = self.unlogged.get(key, 0.0) + event.seconds
         finished = event.epoch >= event.epochs
         if finished:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from tsme.config import Config, ImageConfig
 from tsme.data.datasets.registry import open_dataset
@@ -25,6 +24,7 @@ from tsme.storage.object_store import AnyPath, RemotePath
 from tsme.storage.tensors import set_damaged_aside
 from tsme.training.trial import TrialTraining
 from workflows import STARTED
+from workflows.bars import progress_bars
 from workflows.cluster.environment import in_submitted_job, log_place
 from workflows.cluster.resources import fit_resources
 from workflows.cluster.session import cluster
@@ -132,12 +132,15 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
     if isinstance(out, Path):  # object stores guard what they hold
         for message in set_damaged_aside(out / "stages"):
             console.print(f"note: {message}", soft_wrap=True)
-    with StatusFile(out, command_line(), log_place()) as status, cluster():
-        config = fit_resources(config, console)
-        uri = tracking_uri(mlflow_folder, previous.get("mlflow_uri"))
-        mlflow_run = open_parent_run(
-            uri, config, options.name, data, images.fingerprint, previous.get("mlflow_run")
-        )
+    with StatusFile(out, command_line(), log_place()) as status, ExitStack() as stack:
+        with console.status("starting Ray"):
+            stack.enter_context(cluster())
+            config = fit_resources(config, console)
+        with console.status("opening MLflow's records"):
+            uri = tracking_uri(mlflow_folder, previous.get("mlflow_uri"))
+            mlflow_run = open_parent_run(
+                uri, config, options.name, data, images.fingerprint, previous.get("mlflow_run")
+            )
         try:
             records = {"mlflow_run": mlflow_run.run_id, "mlflow_uri": redact(uri)}
             write_json(out / "run.json", identity | records)
@@ -170,10 +173,10 @@ def read_images(
     if faults:
         more = f" (and {len(faults) - 1} more: tsme data check)" * (len(faults) > 1)
         raise UserError(f"{dataset.location}/{faults[0]}{more}")
-    with Progress(console=console, transient=True) as bars:
+    with progress_bars(console) as bars:
 
         def bar(title: str) -> Callable[[int, int], None]:
-            task = bars.add_task(title)
+            task = bars.add_task(title, total=None, summary="")
             return lambda done, total: bars.update(task, completed=done, total=total)
 
         name = fingerprint(dataset, bar("fingerprint"))

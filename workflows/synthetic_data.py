@@ -6,12 +6,12 @@ from concurrent.futures import CancelledError
 from threading import Event
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from tsme.storage.atomic import filling
 from tsme.storage.object_store import AnyPath
 
 if TYPE_CHECKING:  # pydantic and NumPy would slow down the start of the command line
+    from rich.progress import Progress
+
     from tsme.config import DatasetName
     from tsme.synthetic.difficulty import Difficulty
     from tsme.synthetic.people.person import ToneModel
@@ -24,7 +24,7 @@ def generate_with_progress(
     images: int,
     *,
     seed: int,
-    console: Console,
+    bars: Progress,
     difficulty: Difficulty = "normal",
     tones: ToneModel = "independent",
     ground_truth: bool = False,
@@ -34,12 +34,10 @@ def generate_with_progress(
 
     Raises CancelledError once `stopped` is set, and then leaves nothing in `out`.
     """
-    from rich.progress import Progress  # the command line starts faster without these two
+    from tsme.synthetic.generate import generate  # the command line starts faster without it
 
-    from tsme.synthetic.generate import generate
-
-    with Progress(console=console, transient=True) as bars, filling(out) as folder:
-        bar = bars.add_task("generating identities")
+    with filling(out) as folder:
+        bar = bars.add_task("generating identities", total=identities, summary="")
 
         def update(done: int, total: int) -> None:
             if stopped is not None and stopped.is_set():

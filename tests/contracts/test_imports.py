@@ -20,11 +20,14 @@ INTERNALS = {
     ("tune/ray_internals.py", "error.__context__"),
     ("tune/ray_internals.py", "tuner._local_tuner"),
     ("tune/ray_internals.py", "tuner._local_tuner._tune_config"),
+    ("workflows/cluster/trainer.py", "ray.train.v2._internal.callbacks"),
+    ("workflows/cluster/trainer.py", "ray.train.v2._internal.callbacks.placement_group_callback"),
     ("workflows/cluster/trainer.py", "ray.train.v2.api.data_parallel_trainer"),
+    ("workflows/cluster/trainer.py", "super()._create_default_callbacks"),
     ("workflows/tracking/server.py", "error.__context__"),
 }
 # Methods of named tuples, and names of Python's own.
-PUBLIC = {"_asdict", "_fields", "_replace", "__file__", "__init__", "__name__", "__setattr__"}
+PUBLIC = {"_asdict", "_fields", "_make", "_replace", "__file__", "__init__", "__name__", "__setattr__"}
 
 
 def imports(path: Path) -> set[str]:

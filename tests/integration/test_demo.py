@@ -13,6 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
+from workflows.bars import progress_bars
 from workflows.synthetic_data import generate_with_progress
 
 
@@ -54,8 +55,9 @@ def test_demo_ends_with_a_champion_far_above_chance(tmp_path: Path):
 def test_generating_stops_on_request_and_leaves_nothing(tmp_path: Path):
     stopped = Event()
     stopped.set()
+    bars = progress_bars(Console(quiet=True))
     with pytest.raises(CancelledError):
         generate_with_progress(
-            tmp_path / "identities", "regdb", 40, 2, seed=0, console=Console(quiet=True), stopped=stopped
+            tmp_path / "identities", "regdb", 40, 2, seed=0, bars=bars, stopped=stopped
         )
     assert list(tmp_path.iterdir()) == []

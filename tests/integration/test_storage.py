@@ -24,6 +24,7 @@ from tsme.storage import local_copy
 from tsme.storage import object_store as remote
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import RemotePath, any_path
+from workflows.bars import progress_bars
 from workflows.cli.main import main
 from workflows.evaluate_weights import evaluate_weights
 from workflows.pipeline import run_workflow
@@ -149,7 +150,9 @@ def test_another_machine_downloads_the_data_once(bucket, data, tiny_data, tmp_pa
 
 
 def test_data_that_change_during_a_run_are_refused(bucket, tmp_path, monkeypatch):
-    generate_with_progress(any_path("s3://bucket/changing"), "regdb", 8, 2, seed=0, console=QUIET)
+    generate_with_progress(
+        any_path("s3://bucket/changing"), "regdb", 8, 2, seed=0, bars=progress_bars(QUIET)
+    )
     opened = open_dataset("regdb", any_path("s3://bucket/changing"))
     any_path("s3://bucket/changing/idx/test_visible_1.txt").upload(Path(__file__))
     monkeypatch.setenv("TSME_CACHE", str(tmp_path))  # as on another machine
@@ -163,7 +166,7 @@ def test_data_that_change_during_a_run_are_refused(bucket, tmp_path, monkeypatch
 
 def test_a_table_is_downloaded_with_its_folder(bucket, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TSME_CACHE", str(tmp_path))
-    generate_with_progress(any_path("s3://bucket/own"), "csv", 8, 2, seed=0, console=QUIET)
+    generate_with_progress(any_path("s3://bucket/own"), "csv", 8, 2, seed=0, bars=progress_bars(QUIET))
     (table,) = [key for key in contents(bucket, "own/") if key.endswith(".csv")]
     dataset = open_dataset("csv", any_path(f"s3://bucket/{table}"))
     image = dataset.trial(1).train.visible

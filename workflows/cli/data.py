@@ -53,17 +53,13 @@ def synth(
     folder = any_path(out)
     if isinstance(folder, RemotePath) and folder.exists():
         raise UserError(f"{folder} is not empty: name a new folder")
-    generate_with_progress(
-        folder,
-        layout.value,
-        ids,
-        images,
-        seed=seed,
-        console=console,
-        difficulty=difficulty.value,
-        tones=tones.value,
-        ground_truth=ground_truth,
-    )
+    from workflows.bars import progress_bars
+
+    with progress_bars(console) as bars:
+        generate_with_progress(
+            folder, layout.value, ids, images, seed=seed, bars=bars,
+            difficulty=difficulty.value, tones=tones.value, ground_truth=ground_truth,
+        )  # fmt: skip
     console.print(f"{ids} identities in the layout of {layout}: {folder}", soft_wrap=True)
 
 
@@ -77,14 +73,13 @@ def check_data(
     Prints counts, what trials share, and each fault.
     """
     source = existing_data(folder)
-    from rich.progress import Progress
-
     from tsme.data.check import check
     from tsme.data.datasets.registry import open_dataset
     from tsme.report.tables import check_tables
+    from workflows.bars import progress_bars
 
-    with Progress(console=console, transient=True) as bars:
-        bar = bars.add_task("reading images")
+    with progress_bars(console) as bars:
+        bar = bars.add_task("reading images", total=None, summary="")
         report = check(
             open_dataset(dataset.value, source),
             lambda done, total: bars.update(bar, completed=done, total=total),

@@ -25,15 +25,22 @@ def print_table(dataset: DatasetName, rows: list[EvaluationResult]) -> None:
 
 
 def print_results(results: dict[str, Any], out: AnyPath | None) -> None:
-    """Print the table of `results`, then, for a run in `out`, where its files and records are."""
+    """Print the table of `results`, then, for a run in `out`, where its report and records are."""
     from tsme.evaluation.results import EvaluationResult
 
     print_table(results["dataset"], [EvaluationResult(**row) for row in results["trials"]])
     if out is not None:
-        if (out / "report.html").exists():
-            console.print(f"report: {out / 'report.html'}", soft_wrap=True)
-        console.print(f"figures: {out / 'results.json'}", soft_wrap=True)
-        console.print(f"weights: {out / 'stages'}", soft_wrap=True)
-        uri = results["mlflow_uri"]
-        store = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
-        console.print(f"runs, curves, images: {store}", soft_wrap=True)
+        page = out / "report.html"
+        console.print(f"report: {page if page.exists() else out / 'results.json'}", soft_wrap=True)
+        console.print(f"MLflow: {_how_to_see_runs(results)}", soft_wrap=True)
+
+
+def _how_to_see_runs(results: dict[str, Any]) -> str:
+    """How to open MLflow's page of the runs; an experiment's plain address shows no training runs."""
+    uri = results["mlflow_uri"]
+    server = uri if uri.startswith("http") else "http://127.0.0.1:5000"
+    experiment = results.get("mlflow_experiment")  # not in files of earlier versions
+    page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
+    if server == uri:
+        return f"{server}{page}"
+    return f"mlflow ui --backend-store-uri {uri}, then open {server}{page}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,10 +24,21 @@ from workflows.cli.options import (
 from workflows.cli.output import console, print_results
 from workflows.synthetic_data import generate_with_progress
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 # The demo's data set and sweep.
 IDENTITIES = 120
-IMAGES = 10
+IMAGES = 6
 SAMPLES = 3
+INTRODUCTION = (
+    f"{IDENTITIES} generated identities, a sweep of {SAMPLES} samples, both stages on ten trials, "
+    "registration, evaluation, a report: about three minutes on two cores; files go to {out}"
+)
+NEXT = (
+    "your own data: tsme data check --dataset regdb DIR, then tsme run --preset regdb --data DIR "
+    "(or sysu, llcm, csv)"
+)
 
 
 def run(
@@ -63,45 +76,57 @@ def demo(
     folder = any_path(out)
     if (folder / "results.json").exists():
         print_results(read_json(folder / "results.json"), folder)
+        console.print(NEXT, soft_wrap=True)
         console.print(f"finished before; remove {folder} to run it again", soft_wrap=True)
         return
+    console.print(INTRODUCTION.format(out=folder), soft_wrap=True)
+    print_results(_run_demo(folder, resume=(folder / "run.json").exists()), folder)
+    console.print(NEXT, soft_wrap=True)
+
+
+@contextmanager
+def _data_and_ray(data: AnyPath, resume: bool) -> Iterator[None]:
+    """Ray, for the block; the data set is generated in other processes while Ray starts in this one."""
+    from workflows.bars import progress_bars
+
     stopped = Event()
-    resume = (folder / "run.json").exists()
-    with ThreadPoolExecutor(1) as executor:
-        # The data are generated in other processes while Ray starts in this one.
-        generated = executor.submit(_generate, folder / "data", resume, stopped)
-        try:
-            results = _run_demo(folder, resume, generated)
-        finally:
-            stopped.set()  # after an interrupt, do not generate the remaining identities
-    print_results(results, folder)
+    with ExitStack() as stack:
+        with progress_bars(console) as bars, ThreadPoolExecutor(1) as executor:
+            generated = executor.submit(_generate, data, resume, stopped, bars)
+            bars.add_task("starting Ray", total=None, summary="")
+            try:
+                from workflows.cluster.session import cluster
+
+                stack.enter_context(cluster())
+                generated.result()
+            finally:
+                stopped.set()  # after an interrupt, do not generate the remaining identities
+        yield
 
 
-def _generate(data: AnyPath, resume: bool, stopped: Event) -> None:
+def _generate(data: AnyPath, resume: bool, stopped: Event, bars: Progress) -> None:
     # A local folder exists only if it is complete. An upload to an object store may have been
     # interrupted, unless a run has already used it.
     if not (data.exists() if isinstance(data, Path) else resume):
         generate_with_progress(
-            data, "regdb", IDENTITIES, IMAGES, seed=0, console=console, difficulty="easy", stopped=stopped
+            data, "regdb", IDENTITIES, IMAGES, seed=0, bars=bars, difficulty="easy", stopped=stopped
         )
         console.print(f"{IDENTITIES} identities in the layout of regdb: {data}", soft_wrap=True)
 
 
-def _run_demo(out: AnyPath, resume: bool, generated: Future[None]) -> dict[str, Any]:
-    from tsme.presets import demo as demo_preset
-    from workflows.cluster.session import cluster
-    from workflows.pipeline import run_workflow
-    from workflows.run import RunOptions
+def _run_demo(out: AnyPath, resume: bool) -> dict[str, Any]:
+    with _data_and_ray(out / "data", resume):
+        from tsme.presets import demo as demo_preset
+        from workflows.pipeline import run_workflow
+        from workflows.run import RunOptions
 
-    options = RunOptions(
-        "demo",
-        demo_preset(),
-        out / "data",
-        out,
-        samples=SAMPLES,
-        resume=resume,
-        model_name="tsme-demo",  # so that no demo model competes with one of the real RegDB
-    )
-    with cluster():
-        generated.result()
+        options = RunOptions(
+            "demo",
+            demo_preset(),
+            out / "data",
+            out,
+            samples=SAMPLES,
+            resume=resume,
+            model_name="tsme-demo",  # so that no demo model competes with one of the real RegDB
+        )
         return run_workflow(options, console)

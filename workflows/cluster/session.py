@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from tsme.errors import UserError
+from tsme.errors import JobFailed, UserError
 from workflows.cluster.environment import changed, job_environment
 
 WORKER_DEFAULTS = {
@@ -45,7 +45,8 @@ def cluster() -> Iterator[None]:
     Inside an existing connection this does nothing. A local Ray's workers inherit this process's
     environment, so the variables meant for them are set here and stay.
 
-    Raises UserError if RAY_ADDRESS is wrong, or if there is no folder for a local Ray.
+    Raises UserError if RAY_ADDRESS is wrong, or if there is no folder for a local Ray; JobFailed if a
+    local Ray does not start.
     """
     if ray.is_initialized():
         yield
@@ -64,7 +65,14 @@ def _init() -> None:
         # A worker that inherits its environment starts sooner than one with a runtime environment.
         os.environ |= worker_environment()
         # The dashboard is seven processes that nobody looks at, and its ports may be taken.
-        ray.init(address="local", include_dashboard=False, **options)
+        logs = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+        try:
+            ray.init(address="local", include_dashboard=False, **options)
+        except Exception as error:  # Ray's own type for what went wrong in its processes
+            raise JobFailed(
+                f"Ray did not start ({error}); the machine may be too busy, or /dev/shm or {logs} full; "
+                f"Ray's messages are in {logs / 'session_latest' / 'logs'}"
+            ) from error
         return
     try:
         ray.init(address="auto", runtime_env={"env_vars": worker_environment()}, **options)

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import ray
 import torch
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from tsme.config import Config, EvaluationConfig, Precision, ResourcesConfig
 from tsme.data.image_cache import ImageCache
@@ -32,6 +31,7 @@ from tsme.models.checkpoint import Provenance, load_model
 from tsme.report.tables import result_lines
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath
+from workflows.bars import progress_bars
 from workflows.cluster.resources import worker_task
 from workflows.run import WorkflowRun
 
@@ -117,10 +117,8 @@ def run_evaluations(
     label_of = {ref: label for label, each in refs.items() for ref in each}
     waiting = list(label_of)
     left = {label: len(each) for label, each in refs.items()}
-    with Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
-    ) as bars:
-        bar = bars.add_task("searches", total=len(waiting))
+    with progress_bars(console) as bars:
+        bar = bars.add_task("searches", total=len(waiting), summary="")
         while waiting:
             (ready, *_), waiting = ray.wait(waiting)
             label = label_of[ready]

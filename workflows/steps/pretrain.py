@@ -15,6 +15,7 @@ from tsme.errors import failure
 from tsme.storage.object_store import AnyPath
 from tsme.training.distributed import Worker
 from tsme.training.pretrain import SEED, SyntheticWeights, pretrain, read_all_images
+from workflows.bars import progress_bars
 from workflows.cluster.resources import cpus_per_worker
 from workflows.progress import Display
 from workflows.run import WorkflowRun
@@ -49,14 +50,14 @@ def _pretrain(run: WorkflowRun, weights: SyntheticWeights, file: AnyPath) -> Non
     trainer = _start_trainer(resources, cpus)  # it starts while the data are generated
     with tempfile.TemporaryDirectory() as folder:
         data, recipe = Path(folder) / "identities", weights.recipe
-        generate_with_progress(
-            data, "regdb", recipe.identities, recipe.images, seed=SEED, console=run.console
-        )
+        with progress_bars(run.console) as bars:
+            generate_with_progress(data, "regdb", recipe.identities, recipe.images, seed=SEED, bars=bars)
         images, labels = read_all_images(data, weights.image, recipe.modalities)
     stage_run = run.mlflow_run.child(
         "stage 0 backbone", f"backbone {weights.key}", {"stage": "backbone", "key": weights.key}
     )
-    with Display(run.console, resources, run.status.record) as display:
+    epochs = {"backbone": recipe.epochs}
+    with Display(run.console, resources, run.status.record, epochs) as display:
         task = trainer.train.remote(weights, images, labels, file, stage_run, display.board)
         try:
             ray.get(task)

@@ -52,6 +52,7 @@ def write_results(
         "versions": package_versions(),
         "machine": machine(),
         "mlflow_run": run.mlflow_run.run_id,
+        "mlflow_experiment": run.mlflow_run.experiment_id,
         "mlflow_uri": redact(run.mlflow_run.uri),
         "timeline": run.timeline,
         "model": {"name": run.model_name, "version": version, "decision": decision},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from tsme.config import Config
@@ -10,7 +11,7 @@ from tsme.errors import JobFailed
 from tsme.settings import override
 from tsme.storage.atomic import read_json, write_json
 from tsme.training.trial import TrialTraining
-from tune.spaces import search_space
+from tune.spaces import Space, search_space
 from tune.sweep import Sample, sweep
 from workflows.progress import Display
 from workflows.run import WorkflowRun
@@ -99,21 +100,27 @@ def _try_samples(run: WorkflowRun, training: TrialTraining) -> list[Sample]:
     plural = "s" * (run.samples != 1)
     title = f"sweep: {run.samples} sample{plural} on trial {training.trial}"
     file = run.out / "sweep.json"
+    space = search_space(training.config) if run.samples > 1 else {}
+    own_stage_1 = any(key.startswith("dsgan.") for key in space)
     epochs: dict[str, int] = {
-        stage: run.samples * getattr(run.config, stage).epochs for stage in training.stages
+        stage: getattr(run.config, stage).epochs * (run.samples if stage == "reid" or own_stage_1 else 1)
+        for stage in training.stages
     }
     name = f"{title}, validated on {held_out} held-out identities"
     with run.step(name, total=run.samples, slots=run.config.sweep.concurrent or 1, epochs=epochs):
         if not file.exists():
-            write_json(file, [asdict(sample) for sample in _run_sweep(run, training)])
+            write_json(file, [asdict(sample) for sample in _run_sweep(run, training, space, epochs)])
         return [Sample(**values) for values in read_json(file)]
 
 
-def _run_sweep(run: WorkflowRun, training: TrialTraining) -> list[Sample]:
-    with Display(run.console, training.config.resources, run.status.record) as display:
+def _run_sweep(
+    run: WorkflowRun, training: TrialTraining, space: Space, epochs: Mapping[str, int]
+) -> list[Sample]:
+    resources = training.config.resources
+    with Display(run.console, resources, run.status.record, epochs) as display:
         samples = sweep(
             SampleJob(training, run.mlflow_run, display.board),
-            search_space(training.config) if run.samples > 1 else {},
+            space,
             config=training.config,
             samples=run.samples,
             storage=run.out / "ray",

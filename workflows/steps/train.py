@@ -53,7 +53,7 @@ def train_side_by_side(run: WorkflowRun, trainings: Mapping[str, TrialTraining],
             return
         # Finished trainings are dealt out too, so that a resumed run forms the same groups.
         groups = [dict(list(trainings.items())[slot::slots]) for slot in range(slots)]
-        with Display(run.console, resources, run.status.record) as display:
+        with Display(run.console, resources, run.status.record, epochs) as display:
             _run_threads(
                 [
                     partial(
