@@ -81,7 +81,7 @@ def demo() -> Config:
 
     The backbones come with the package; they were pretrained on other synthetic identities in both
     modalities, so stage 2 starts with a low learning rate. Random erasing is off because it needs more
-    epochs, re-ranking because it takes time. Chosen by figures on data sets of other seeds than the demo's.
+    epochs, re-ranking because it takes time. Chosen by figures on data of other seeds than the demo's.
     """
     return override(
         strong(_two_core_network("synthetic")),
