@@ -160,6 +160,8 @@ def open_run(options: RunOptions, console: Console) -> Iterator[WorkflowRun]:
             raise
         mlflow_run.close_running_children("FINISHED")
         mlflow_run.close()
+        with console.status("stopping Ray"):
+            stack.close()
 
 
 def read_images(

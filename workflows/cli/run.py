@@ -95,6 +95,7 @@ def _data_and_ray(data: AnyPath, resume: bool) -> Iterator[None]:
             generated = executor.submit(_generate, data, resume, stopped, bars)
             bars.add_task("starting Ray", total=None, summary="")
             try:
+                import workflows.pipeline  # noqa: F401 - seconds of imports, while the bars show life
                 from workflows.cluster.session import cluster
 
                 stack.enter_context(cluster())
@@ -102,6 +103,8 @@ def _data_and_ray(data: AnyPath, resume: bool) -> Iterator[None]:
             finally:
                 stopped.set()  # after an interrupt, do not generate the remaining identities
         yield
+        with console.status("stopping Ray"):
+            stack.close()
 
 
 def _generate(data: AnyPath, resume: bool, stopped: Event, bars: Progress) -> None:
