@@ -129,6 +129,7 @@ print("imported")
     [
         ("tsme", "torch numpy pydantic ray mlflow pandas"),
         ("workflows.cli.main", "torch ray mlflow pandas"),  # tsme --help
+        ("workflows.cli.output, tsme.report.tables", "torch ray mlflow pandas"),  # a finished demo
         ("tsme.synthetic", "torch ray mlflow pandas"),  # each of the processes that draw people
         ("workflows.cluster.failures", "torch mlflow tsme.training.stages"),  # Ray Train's controllers
         ("workflows.cluster.trainer", "mlflow tsme.training.stages"),  # and those of several workers

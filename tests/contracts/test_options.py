@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,19 @@ def test_help_and_bad_usage_import_nothing_slow(tmp_path: Path, arguments: str):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == (0 if "--help" in arguments else 2), done.stderr
     assert done.stderr.splitlines()[-1] == "imported:"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"), [("run --help", 0.5), ("run --preset demo --data no", 1.0)]
+)
+def test_help_and_bad_usage_take_little_processor_time(tmp_path: Path, arguments: str, limit: float):
+    """Seconds of processor time; the least of three, as busy caches lengthen it too."""
+    command = [sys.executable, "-m", "workflows", *arguments.split()]
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=tmp_path, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert any(seconds() < limit for _ in range(3))

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,9 @@ from tsme.config import DatasetName, EvaluationConfig, Mode, Shots
 from tsme.data.datasets.permutations import Permutations
 from tsme.data.types import MODALITIES, Dataset, ImageList, Modality, Split, Trial, other
 from tsme.errors import UserError
-from tsme.evaluation.metrics import Protocol
+
+if TYPE_CHECKING:
+    from tsme.evaluation.metrics import Protocol
 
 Rows = NDArray[np.int64]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tsme.data.types import Trial
-from tsme.evaluation.metrics import RankingMetrics
 from tsme.evaluation.protocols import Search, direction, label
 from tsme.evaluation.spread import Spread
-from tsme.models.checkpoint import Provenance
+
+if TYPE_CHECKING:  # reading results.json should not take the seconds that importing torch takes
+    from tsme.evaluation.metrics import RankingMetrics
+    from tsme.models.checkpoint import Provenance
 
 FIGURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from tsme.config import DatasetName
-from tsme.data.check import CheckReport
 from tsme.evaluation.results import FIGURES, EvaluationResult, summarise
 from tsme.evaluation.spread import Spread
+
+if TYPE_CHECKING:
+    from tsme.data.check import CheckReport
 
 NAMES: dict[DatasetName, str] = {
     "regdb": "RegDB",
