@@ -30,5 +30,6 @@ def progress_bars(console: Console) -> Progress:
         console=console,
         transient=True,
         disable=not console.is_terminal,
+        refresh_per_second=4,  # ten take a tenth of a core from what is shown
         speed_estimate_period=SPEED_SECONDS,
     )
