@@ -68,7 +68,12 @@ def test_the_command_names_size_and_file(make_model, noise, tmp_path, capsys):
         main(arguments)
     assert not stop.value.code
     assert f"infrared images of 32 x 16 pixels: {file}" in capsys.readouterr().out
-    assert_parity(file, model, "infrared", noise(2))
+    # Translations are rounded to whole pixel values: a tie that rounds the other way changes this untrained
+    # network's embedding by more than the parity above, but never to another modality's.
+    expected = embed_pixels(model, noise(2), "infrared", torch.device("cpu")).numpy()
+    lengths = np.linalg.norm(expected, axis=1)
+    cosines = (embedded(file, noise(2)) * expected).sum(1) / lengths**2
+    assert (cosines > 0.999).all()
 
 
 def test_without_the_exporter_the_error_says_what_to_install(make_model, tmp_path, monkeypatch):
