@@ -123,11 +123,12 @@ def needed_by(job: Document, resource: str) -> Decimal:
 
 
 def test_the_overlay_of_the_guide_does_what_it_says(tmp_path: Path):
-    file, text = re.search(r"```yaml\n# (k8s/\S+)\n(.*?)```", GUIDE, re.DOTALL).groups()
+    (text,) = re.findall(r"```yaml\n# kustomization.yaml in the new folder\n(.*?)```", GUIDE, re.DOTALL)
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
-    (tmp_path / file).parent.mkdir()
-    (tmp_path / file).write_text(text)
-    documents = {f"{d['kind']}/{d['metadata']['name']}": d for d in kustomize((tmp_path / file).parent)}
+    folder = tmp_path / "k8s/overlays/mine"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(text)
+    documents = {f"{d['kind']}/{d['metadata']['name']}": d for d in kustomize(folder)}
     accounts = {name: d for name, d in documents.items() if d["kind"] == "ServiceAccount"}
     assert all(account["imagePullSecrets"] == [{"name": "registry"}] for account in accounts.values())
     roles = {name for name, account in accounts.items() if "annotations" in account["metadata"]}

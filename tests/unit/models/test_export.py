@@ -68,8 +68,8 @@ def test_the_command_names_size_and_file(make_model, noise, tmp_path, capsys):
         main(arguments)
     assert not stop.value.code
     assert f"infrared images of 32 x 16 pixels: {file}" in capsys.readouterr().out
-    # Translations are rounded to whole pixel values: a tie that rounds the other way changes this untrained
-    # network's embedding by more than the parity above, but never to another modality's.
+    # Translations are rounded to whole values: a tie that rounds the other way changes an untrained
+    # network's embedding by more than the parity above.
     expected = embed_pixels(model, noise(2), "infrared", torch.device("cpu")).numpy()
     lengths = np.linalg.norm(expected, axis=1)
     cosines = (embedded(file, noise(2)) * expected).sum(1) / lengths**2
