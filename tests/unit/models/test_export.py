@@ -68,12 +68,9 @@ def test_the_command_names_size_and_file(make_model, noise, tmp_path, capsys):
         main(arguments)
     assert not stop.value.code
     assert f"infrared images of 32 x 16 pixels: {file}" in capsys.readouterr().out
-    # Translations are rounded to whole values: a tie that rounds the other way changes an untrained
-    # network's embedding by more than the parity above.
-    expected = embed_pixels(model, noise(2), "infrared", torch.device("cpu")).numpy()
-    lengths = np.linalg.norm(expected, axis=1)
-    cosines = (embedded(file, noise(2)) * expected).sum(1) / lengths**2
-    assert (cosines > 0.999).all()
+    # Translations are rounded to pixels. This seed has no value so near a tie that the two libraries'
+    # rounding errors decide which way it goes, which would change the embedding by about 5e-4.
+    assert_parity(file, model, "infrared", noise(2, seed=1))
 
 
 def test_without_the_exporter_the_error_says_what_to_install(make_model, tmp_path, monkeypatch):
