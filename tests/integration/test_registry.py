@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -66,7 +68,8 @@ def test_other_data_never_replace_a_champion(parent, in_folder):
     assert decision.startswith("not champion") and "of other data" in decision
     # The decision says how to promote the version by hand.
     call = decision.rpartition("call ")[2]
-    eval(call.replace("MlflowClient()", "client"), {"client": MlflowClient(run.uri)})
+    name, arguments = re.fullmatch(r"MlflowClient\(\)\.(\w+)\((.*)\)", call).groups()
+    getattr(MlflowClient(run.uri), name)(*ast.literal_eval(f"({arguments})"))
     assert champion(run) == 2
 
 
