@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tsme.data.types import MODALITIES, Dataset
 from tsme.errors import UserError
+from tsme.storage.digest import file_digest
 
 
 def fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> str:
@@ -40,8 +41,7 @@ def fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = 
 
 def _digest(root: Path, file: str) -> bytes:
     try:
-        with (root / file).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
+        return file_digest(root / file)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{root / file}: cannot be read ({reason}); restore it") from error

@@ -5,7 +5,6 @@ Shapes: B images, C channels, H x W pixels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from tsme.config import Architecture, BackboneConfig
 from tsme.errors import UserError
+from tsme.storage.digest import file_digest
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -175,8 +175,7 @@ def weights_digest(config: BackboneConfig) -> str:
 @cache
 def _file_digest(path: Path, size: int, modified: int) -> str:
     """SHA-256 of a file, read once per process unless its size or modification time changes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path).hex()
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:

@@ -5,7 +5,6 @@ Ray Train's workers, Ray Tune's samples and the pretraining actor all call `run_
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import tempfile
 import time
@@ -19,6 +18,7 @@ import torch
 from ray.actor import ActorHandle
 
 from tsme.config import Config
+from tsme.storage.digest import file_digest
 from tsme.training.distributed import Worker, auto_precision
 from tsme.training.loop import EpochResult
 from workflows.cluster.checkpoint_interval import CheckpointInterval
@@ -96,7 +96,7 @@ class Checkpoints:
         began = time.monotonic()
         file = Path(tempfile.mkdtemp(dir=self.folder)) / STATE
         torch.save(result.checkpoint, file)
-        (file.parent / DIGEST).write_text(_file_digest(file))
+        (file.parent / DIGEST).write_text(file_digest(file).hex())
         self.size, self.written = file.stat().st_size, time.monotonic()
         self.writing = self.written - began
         return ray.train.Checkpoint.from_directory(file.parent)
@@ -143,15 +143,9 @@ def load_checkpoint(
         return None
     with checkpoint.as_directory() as folder:
         file, digest = Path(folder) / STATE, Path(folder) / DIGEST
-        intact = file.is_file() and digest.is_file() and digest.read_text() == _file_digest(file)
+        intact = file.is_file() and digest.is_file() and digest.read_text() == file_digest(file).hex()
         if not intact:
             say(f"{checkpoint.path}: damaged checkpoint, left unused; its stage starts again")
             return None
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state
-
-
-def _file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
