@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from rich.console import Console
 from tsme.config import ResourcesConfig
 from workflows.bars import progress_bars
 from workflows.cluster.resources import lacking
+from workflows.repeating import RepeatedCall
 
 POLL_SECONDS = 1.0
 LOG_SECONDS = 60.0  # of training between two lines about the same stage in a log
@@ -73,12 +73,11 @@ class Display:
         self.latest: dict[tuple[str, str], int] = {}  # epoch of each training and stage
         self.tasks: dict[tuple[str, str], Any] = {}
         self.unlogged: dict[tuple[str, str], float] = {}  # seconds of training since the last line
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._poll, daemon=True)
+        self.polling = RepeatedCall(self._show, POLL_SECONDS)
 
     def __enter__(self) -> Display:
         self.bars.start()
-        self.thread.start()
+        self.polling.start()
         return self
 
     def __exit__(
@@ -87,14 +86,9 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stopping.set()
-        self.thread.join()
+        self.polling.stop()
         self._show()
         self.bars.stop()
-
-    def _poll(self) -> None:
-        while not self.stopping.wait(POLL_SECONDS):
-            self._show()
 
     def _show(self) -> None:
         try:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from tsme.errors import UserError
 from tsme.storage.atomic import read_json, write_json
 from tsme.storage.object_store import AnyPath
+from workflows.repeating import RepeatedCall
 
 if TYPE_CHECKING:  # it imports Ray, and `tsme status` answers at once
     from workflows.progress import Event
@@ -96,14 +97,13 @@ class StatusFile:
         now = time.time()
         self.file = folder / STATUS
         self.status = RunStatus(command, platform.node(), os.getpid(), log, began=now, updated=now)
-        self.interval = LOCAL_SECONDS if isinstance(folder, Path) else REMOTE_SECONDS
+        interval = LOCAL_SECONDS if isinstance(folder, Path) else REMOTE_SECONDS
         self.lock = threading.Lock()
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._keep_writing, daemon=True)
+        self.writing = RepeatedCall(self._write, interval)
 
     def __enter__(self) -> StatusFile:
         self._write()
-        self.thread.start()
+        self.writing.start()
         return self
 
     def __exit__(
@@ -112,8 +112,7 @@ class StatusFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stopping.set()
-        self.thread.join()
+        self.writing.stop()
         self.status.state = "finished"
         if error is not None:
             self.status.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -147,10 +146,6 @@ class StatusFile:
             training.timed += 1
             if event.epoch >= event.epochs and [event.stage] == list(step.epochs)[-1:]:
                 step.done += 1
-
-    def _keep_writing(self) -> None:
-        while not self.stopping.wait(self.interval):
-            self._write()
 
     def _write(self) -> None:
         with self.lock:
